@@ -1,0 +1,380 @@
+"""What each command of ``lab`` does: it leads from the file to the world and back."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import LabError, UsageError
+from orchestrator.model import Lab
+from orchestrator.plan import Plan, bridge_prefix, plan_lab
+from orchestrator.store import POOLS, Store, choose_pool
+from orchestrator.world import SeenNode, World
+
+if TYPE_CHECKING:
+    from orchestrator.difference import Change, Wanted
+    from orchestrator.doctor import Finding
+    from orchestrator.runtime.engine import Client, Engine
+    from orchestrator.status import Status
+
+Step = Callable[[str], None]
+Count = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What an `up` did."""
+
+    lab: str
+    nodes: int
+    changes: "tuple[Change, ...]"
+    tour: str
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What a `down` removed, and how many volumes it kept."""
+
+    lab: str
+    nodes: int
+    networks: int
+    volumes_kept: int
+
+
+class Control:
+    """One lab, by its file or its name; everything is read when it is needed."""
+
+    def __init__(self, file: Path, name: str | None, home: Path) -> None:
+        self._file = file
+        self._name = name
+        self._home = home.absolute()
+        self._known_client: Client | None = None
+
+    # The file
+
+    def load(self) -> Lab:
+        """Read the lab's file."""
+        from orchestrator.load import load_lab
+
+        return load_lab(self._file)
+
+    def validate(self) -> str:
+        """Check the file; return one line that says what is in it."""
+        lab = self.load()
+        plan = self._default_plan(lab)
+        return (
+            f"{self._file}: {lab.name}: {len(lab.sites)} sites, "
+            f"{sum(1 for _ in lab.hosts())} hosts, {len(plan.authorities)} zones"
+        )
+
+    def compose(self) -> str:
+        """Return the lab as a docker-compose.yml."""
+        from orchestrator.render.compose import render_compose
+
+        lab = self.load()
+        return render_compose(lab, self._default_plan(lab))
+
+    def graph(self, kind: str) -> str:
+        """Return a picture of the topology as ``svg`` or ``mermaid``."""
+        from orchestrator.render.graph import render_mermaid, render_svg
+
+        lab = self.load()
+        plan = plan_lab(lab, lab.pool or self._stored_pool(lab))
+        return (render_svg if kind == "svg" else render_mermaid)(lab, plan)
+
+    def init(self, into: Path) -> None:
+        """Make the keys and files of all nodes below ``into``, for Compose."""
+        from orchestrator.init import fill
+
+        lab = self.load()
+        fill(lab, self._default_plan(lab), into)
+
+    # The world
+
+    def up(self, step: Step, count: Count) -> Launched:
+        """Make the world as the file says."""
+        from orchestrator.apply import bring_up
+
+        lab = self.load()
+        client = self._client(step)
+        with Store(self._home, lab.name).lock():
+            wanted = self._wanted(lab, client, step)
+            done = bring_up(self._engine(client, lab.name), wanted, count)
+            self._write_ssh_config(wanted.plan, client)
+        nodes = len(wanted.plan.nodes)
+        return Launched(lab.name, nodes, done.changes, _tour(lab))
+
+    def plan(self) -> "tuple[Change, ...]":
+        """List what `up` would do."""
+        from orchestrator.inspection import inspect
+
+        lab = self.load()
+        client = self._client(_say_nothing)
+        wanted = self._wanted(lab, client, _say_nothing)
+        return tuple(inspect(self._engine(client, lab.name), wanted))
+
+    def down(self, count: Count, *, volumes: bool) -> Gone:
+        """Remove the lab from the world."""
+        from orchestrator.apply import take_down
+        from orchestrator.runtime.images import find_images
+
+        client = self._client(_say_nothing)
+        name = self._lab_name(client)
+        with Store(self._home, name).lock():
+            images = find_images(client)
+            world = take_down(
+                self._engine(client, name),
+                images.router if images else None,
+                bridge_prefix(name),
+                count,
+                volumes,
+            )
+        kept = 0 if volumes else len(world.volumes)
+        return Gone(name, len(world.nodes), len(world.networks), kept)
+
+    def restart(self, node: str) -> str:
+        """Restart one node and wait until it is ready; return its name."""
+        from orchestrator.apply import restart_node
+
+        client = self._client(_say_nothing)
+        lab = self.load()
+        seen = self._find(client, node)
+        plan = plan_lab(lab, lab.pool or self._stored_pool(lab))
+        restart_node(self._engine(client, lab.name), plan.node(seen.key))
+        return seen.key
+
+    def status(self) -> "Status":
+        """Look at every node, and ask each whether it answers."""
+        from orchestrator.runtime.images import find_images
+        from orchestrator.status import look
+
+        client = self._client(_say_nothing)
+        name = self._lab_name(client)
+        images = find_images(client)
+        router = images.router if images else None
+        return look(self._engine(client, name), self._planned(), name, router)
+
+    def doctor(self) -> "Iterator[Finding]":
+        """Check this machine and this lab, one finding at a time."""
+        from orchestrator.doctor import examine
+
+        return examine(self._file, self._home)
+
+    def node_names(self) -> list[str]:
+        """List the names by which the lab's nodes can be called."""
+        world = self._world(self._client(_say_nothing))
+        names = [node.key for node in world.nodes.values()]
+        shorts = [key.partition(".")[0] for key in names]
+        return sorted({*names, *(one for one in shorts if shorts.count(one) == 1)})
+
+    # Inside nodes
+
+    def ssh_command(self, node: str, command: Sequence[str]) -> list[str]:
+        """Return the command line that logs in to a client."""
+        user, _, name = node.rpartition("@")
+        client = self._client(_say_nothing)
+        seen = self._find(client, name)
+        if seen.run != "client":
+            raise UsageError(
+                f"{seen.key} is no client, so nobody can log in there; "
+                f"`lab exec {seen.key} -- COMMAND` runs a command in it"
+            )
+        target = f"{user}@{seen.fqdn}" if user else seen.fqdn
+        return ["ssh", "-F", str(self._home / "ssh_config"), target, *command]
+
+    def exec_command(
+        self, node: str, command: Sequence[str], user: str | None, *, is_terminal: bool
+    ) -> list[str]:
+        """Return the command line that runs a command inside a node."""
+        client = self._client(_say_nothing)
+        seen = self._find(client, node)
+        who = user or self._usual_user(seen)
+        options = [*(["-u", who] if who else []), *(["-t"] if is_terminal else [])]
+        return [*_docker(client), "exec", "-i", *options, seen.name, *command]
+
+    def cp_command(self, source: str, target: str) -> list[str]:
+        """Return the command line that copies into or out of a node."""
+        client = self._client(_say_nothing)
+        ends = [self._end(client, end) for end in (source, target)]
+        if ends == [source, target]:
+            raise UsageError(f"{source}, {target}: one must be a node's, as NODE:PATH")
+        return [*_docker(client), "cp", *ends]
+
+    def logs(
+        self, nodes: Sequence[str], *, tail: int | None, follow: bool
+    ) -> Iterator[str]:
+        """Yield the lines that nodes have logged, each with its node's name."""
+        from orchestrator.logs import merge
+
+        client = self._client(_say_nothing)
+        world = self._world(client)
+        seen = [self._find(client, name) for name in nodes] or [*world.nodes.values()]
+        engine = self._engine(client, self._lab_name(client))
+        return merge(engine, seen, tail=tail, follow=follow)
+
+    # Images
+
+    def build_images(self, step: Step) -> list[str]:
+        """Build what is missing; return the tags."""
+        from orchestrator.runtime.images import ensure_images
+
+        return list(ensure_images(self._client(step), step).by_name().values())
+
+    def save_images(self, file: Path, step: Step) -> None:
+        """Write all images into a file."""
+        from orchestrator.runtime.images import save_images
+
+        self.build_images(step)
+        save_images(self._client(step), file)
+
+    def load_images(self, file: Path, step: Step) -> list[str]:
+        """Bring in the images of a file; return their tags."""
+        from orchestrator.runtime.images import load_images
+
+        return load_images(self._client(step), file)
+
+    # Parts
+
+    def _client(self, step: Step) -> "Client":
+        from orchestrator.runtime.connection import connect
+
+        if self._known_client is None:
+            self._known_client = connect(step)
+        return self._known_client
+
+    def _engine(self, client: "Client", name: str) -> "Engine":
+        from orchestrator.runtime.engine import Engine
+
+        return Engine(client, name)
+
+    def _wanted(self, lab: Lab, client: "Client", step: Step) -> "Wanted":
+        from orchestrator.content import read_content
+        from orchestrator.difference import Wanted
+        from orchestrator.keys import load_keys
+        from orchestrator.render import render_lab
+        from orchestrator.runtime.images import ensure_images
+
+        content = read_content(lab)
+        store = Store(self._home, lab.name)
+        networks = self._engine(client, lab.name).networks()
+        plan = plan_lab(lab, choose_pool(lab, store.read("pool"), networks))
+        images = ensure_images(client, step).by_name()
+        store.write("pool", str(plan.pool))
+        keys = load_keys(store.path, plan, datetime.now(timezone.utc))
+        files = render_lab(lab, plan, keys)
+        merged = {
+            node.key: (*files.get(node.key, ()), *content.get(node.key, ()))
+            for node in plan.nodes
+        }
+        return Wanted(plan, merged, images)
+
+    def _write_ssh_config(self, plan: Plan, client: "Client") -> None:
+        from orchestrator.render.ssh import render_ssh_config, render_ssh_top
+        from orchestrator.runtime.connection import engine_url
+
+        store = Store(self._home, plan.lab)
+        text = render_ssh_config(plan, store.path, engine_url(client))
+        store.write("ssh_config", text)
+        labs = sorted(path.parent for path in self._home.glob("*/ssh_config"))
+        Store(self._home, ".").write("ssh_config", render_ssh_top(labs))
+
+    def _stored_pool(self, lab: Lab) -> IPv4Network:
+        stored = Store(self._home, lab.name).read("pool")
+        return IPv4Network(stored) if stored else POOLS[0]
+
+    def _default_plan(self, lab: Lab) -> Plan:
+        return plan_lab(lab, lab.pool or POOLS[0])
+
+    def _planned(self) -> Plan | None:
+        """Return the plan if the file can be read; a lab can run without it."""
+        try:
+            lab = self.load()
+        except LabError:
+            return None
+        return plan_lab(lab, lab.pool or self._stored_pool(lab))
+
+    def _lab_name(self, client: "Client") -> str:
+        """Find out which lab is meant: by name, by file, or the only one there is."""
+        from orchestrator.runtime.engine import list_labs
+
+        if self._name:
+            return self._name
+        if self._file.exists():
+            from orchestrator.load import load_name
+
+            return load_name(self._file)
+        labs = list_labs(client)
+        if len(labs) == 1:
+            return labs[0]
+        known = f"of {', '.join(labs)}" if labs else "; no lab is up"
+        raise UsageError(f"{self._file} is not there; name a lab with -n {known}")
+
+    def _world(self, client: "Client") -> World:
+        return self._engine(client, self._lab_name(client)).world()
+
+    def _find(self, client: "Client", name: str) -> SeenNode:
+        return find_node(self._world(client).nodes, name)
+
+    def _usual_user(self, node: SeenNode) -> str | None:
+        """Return whom a command in a client is run as: the client's own user."""
+        if node.run != "client":
+            return None
+        plan = self._planned()
+        try:
+            return plan.node(node.key).login if plan else None
+        except StopIteration:
+            return None
+
+    def _end(self, client: "Client", end: str) -> str:
+        node, colon, path = end.partition(":")
+        if not colon or "/" in node:
+            return end
+        return f"{self._find(client, node).name}:{path}"
+
+
+def find_node(nodes: Mapping[str, SeenNode], name: str) -> SeenNode:
+    """Find a node by its short name, ``host.site``, full name, or container.
+
+    Raises `UsageError` that names the candidates, or the nearest name known.
+    """
+    exact = [
+        node for node in nodes.values() if name in (node.key, node.fqdn, node.name)
+    ]
+    found = exact or [
+        node for node in nodes.values() if node.key.partition(".")[0] == name
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        keys = ", ".join(sorted(node.key for node in found))
+        raise UsageError(f"{name} could be {keys}; name one of them")
+    raise UsageError(_unknown(name, [node.key for node in nodes.values()]))
+
+
+def _unknown(name: str, keys: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    if not keys:
+        return f"there is no node {name}: the lab is not up; `lab up` starts it"
+    shorts = [key.partition(".")[0] for key in keys]
+    near = get_close_matches(name, [*keys, *shorts], n=1)
+    hint = f"did you mean {near[0]}?" if near else "`lab status` lists all"
+    return f"there is no node {name}; {hint}"
+
+
+def _docker(client: "Client") -> list[str]:
+    from orchestrator.runtime.connection import engine_url
+
+    return ["docker", "-H", engine_url(client)]
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+def _tour(lab: Lab) -> str:
+    from orchestrator.tour import suggest
+
+    return suggest(lab)

@@ -1,0 +1,132 @@
+"""The lab as plain values.  Nothing here reads a file or calls Docker."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Union
+
+from orchestrator.errors import Place
+
+BACKBONE = "backbone"
+RESERVED_SITES = frozenset({BACKBONE, "publish"})
+RESERVED_HOSTS = frozenset({"router", "door"})
+
+# What a host can run, and the sentence that explains it.
+RUNS: Mapping[str, str] = {
+    "dns": "an authoritative name server",
+    "resolver": "an iterating, caching name server",
+    "http": "a web server",
+    "client": "a machine to log in to",
+    "container": "a program of your own, in an image of your own",
+}
+
+LOOPBACK = IPv4Address("127.0.0.1")
+
+Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
+
+
+@dataclass(frozen=True)
+class User:
+    """A person of a site, who has an account on the site's servers and clients."""
+
+    name: str
+    password: str
+    full_name: str = ""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A published port: ``listen:outside`` on this computer leads to ``inside``."""
+
+    outside: int
+    inside: int
+    listen: IPv4Address = LOOPBACK
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A host's foot in a network; ``address`` is set only if the file pins it."""
+
+    network: str
+    address: IPv4Address | None = None
+
+
+@dataclass(frozen=True)
+class Host:
+    """One machine of a site, realised as one container."""
+
+    name: str
+    site: str
+    domain: str
+    run: str
+    place: Place = field(compare=False, repr=False)
+    image: str | None = None
+    zones: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    resolver: str | None = None
+    user: str | None = None
+    files: tuple[tuple[str, Path], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    caps: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    memory: int | None = None
+    cpus: float | None = None
+    publish: tuple[Port, ...] = ()
+    settings: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def node(self) -> str:
+        """The name that is unique in a lab: ``mx.campus``."""
+        return f"{self.name}.{self.site}"
+
+    @property
+    def fqdn(self) -> str:
+        """The full domain name, without the dot at the end: ``mx.campus.edu``."""
+        return f"{self.name}.{self.domain}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One network behind one router: a domain, its users and its hosts."""
+
+    name: str
+    domain: str
+    slot: int
+    place: Place = field(compare=False, repr=False)
+    hosts: tuple[Host, ...] = ()
+    users: tuple[User, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    resolver: str | None = None
+    links: tuple[str, ...] = (BACKBONE,)
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What differs from the usual in one zone; ``records`` are master file lines."""
+
+    name: str
+    place: Place = field(compare=False, repr=False)
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A whole mini internet."""
+
+    name: str
+    place: Place = field(compare=False, repr=False)
+    sites: tuple[Site, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    pool: IPv4Network | None = None
+    pool_place: Place | None = field(default=None, compare=False, repr=False)
+
+    def hosts(self) -> Iterator[Host]:
+        """Yield every host, site by site, in the order of the file."""
+        for site in self.sites:
+            yield from site.hosts
+
+    def site(self, name: str) -> Site:
+        """Return the site of that name."""
+        return next(site for site in self.sites if site.name == name)
