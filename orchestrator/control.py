@@ -16,7 +16,8 @@ from orchestrator.world import SeenNode, World
 if TYPE_CHECKING:
     from orchestrator.difference import Change, Wanted
     from orchestrator.doctor import Finding
-    from orchestrator.runtime.engine import Client, Engine
+    from orchestrator.runtime.connection import Client
+    from orchestrator.runtime.engine import Engine
     from orchestrator.status import Status
 
 Step = Callable[[str], None]

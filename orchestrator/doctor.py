@@ -13,7 +13,8 @@ from orchestrator.store import Store, choose_pool
 
 if TYPE_CHECKING:
     from orchestrator.model import Lab
-    from orchestrator.runtime.engine import Client, Engine
+    from orchestrator.runtime.connection import Client
+    from orchestrator.runtime.engine import Engine
 
 GIBIBYTE = 1 << 30
 NEEDED_DISK = 3 * GIBIBYTE

@@ -4,9 +4,8 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
-from typing import Any, TypeAlias
+from typing import Any
 
-import docker
 from docker.errors import APIError, NotFound
 from docker.types import IPAMConfig, IPAMPool, LogConfig
 from docker.types.networks import EndpointConfig
@@ -14,6 +13,7 @@ from docker.types.networks import EndpointConfig
 from orchestrator.errors import LabError
 from orchestrator.plan import Network, Node
 from orchestrator.render.files import File
+from orchestrator.runtime.connection import Client
 from orchestrator.world import SeenNetwork, SeenNode, World
 
 LAB, NODE, DIGEST = "netarium.lab", "netarium.node", "netarium.digest"
@@ -29,8 +29,6 @@ ROUTED = {
 }
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 CONFLICT = 409
-
-Client: TypeAlias = docker.DockerClient
 
 
 class EngineRefusedError(LabError):
