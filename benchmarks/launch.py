@@ -22,8 +22,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.generated import generate_lab
 from orchestrator.load import load_lab
+
+from benchmarks.generated import generate_lab
 from orchestrator.plan import Node, Plan, plan_lab
 from orchestrator.runtime.connection import connect
 from orchestrator.runtime.engine import Engine
@@ -57,7 +58,13 @@ class Ours:
 
     def __init__(self, file: Path, name: str, home: Path) -> None:
         self._command = [
-            sys.executable, "-m", "orchestrator", "-f", str(file), "-n", name
+            sys.executable,
+            "-m",
+            "orchestrator",
+            "-f",
+            str(file),
+            "-n",
+            name,
         ]
         self._environment = {**os.environ, "NETARIUM_HOME": str(home)}
 
@@ -201,9 +208,19 @@ def print_error(text: str) -> None:
 
 
 TITLES = (
-    "lab", "nodes", "up s", "sleep up s", "ratio", "up again s", "down s",
-    "sleep down s", "ratio", "compose up s", "up / compose up",
-    "largest service MiB", "all MiB",
+    "lab",
+    "nodes",
+    "up s",
+    "sleep up s",
+    "ratio",
+    "up again s",
+    "down s",
+    "sleep down s",
+    "ratio",
+    "compose up s",
+    "up / compose up",
+    "largest service MiB",
+    "all MiB",
 )
 
 
@@ -225,9 +242,7 @@ def main() -> None:
         for hosts in filter(None, options.hosts.split(",")):
             file = home / f"bench{hosts}.yaml"
             file.write_text(generate_lab(f"bench{hosts}", int(hosts)))
-            row = measure(
-                file, f"bench{hosts}", options.rounds, home, compose=False
-            )
+            row = measure(file, f"bench{hosts}", options.rounds, home, compose=False)
             write(f"| {hosts} hosts {row}\n")
             sys.stdout.flush()
 

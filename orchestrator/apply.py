@@ -105,16 +105,14 @@ class _Build:
     def start(self, difference: Difference) -> None:
         """Do it all, and wait until every node of the plan is ready."""
         plan = self._wanted.plan
-        firewall: list[Future[None]] = []
-        if difference.firewall:
-            call = (self._runtime, self._wanted.images["router"], "up")
-            firewall = [
-                self._work.add("firewall", _run_firewall, *call, plan.bridge_prefix)
-            ]
         networks = {
             change.name: self._work.add("networks", self._create_network, change.name)
             for change in difference.create_networks
         }
+        firewall: list[Future[None]] = []
+        if difference.firewall or networks:
+            made = list(networks.values())
+            firewall = [self._work.add("firewall", self._close, made)]
         new = {change.name for change in difference.create_nodes}
         restarted = {change.name for change in difference.restart_nodes}
         starts: dict[str, Future[None]] = {}
@@ -177,6 +175,12 @@ class _Build:
     def _create_network(self, name: str) -> None:
         network = next(one for one in self._wanted.plan.networks if one.name == name)
         self._runtime.create_network(network, network_digest(network))
+
+    def _close(self, networks: Sequence[Future[None]]) -> None:
+        """Put the firewall up; part of it sits on the bridges themselves."""
+        _await(networks, "no firewall: a network could not be made")
+        prefix = self._wanted.plan.bridge_prefix
+        _run_firewall(self._runtime, self._wanted.images["router"], "up", prefix)
 
     def _create_node(
         self,

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 the user's file or arguments.
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -20,7 +21,7 @@ from orchestrator.errors import LabError, UsageError
 if TYPE_CHECKING:
     from orchestrator.control import Control
 
-SSH_HELP = "ssh -F .lab/ssh_config"
+NAME = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Command(click.Command):
@@ -64,7 +65,7 @@ def _fail(error: LabError, code: int) -> NoReturn:
     show_default=True,
     help="The lab's file.",
 )
-@click.option("-n", "--name", help="The lab's name, where its file is gone.")
+@click.option("-n", "--name", help="Another name for the lab; or its name, where its file is gone.")
 @click.version_option(package_name="netarium", prog_name="lab")
 @click.pass_context
 def main(ctx: click.Context, file: Path, name: str | None) -> None:
@@ -74,7 +75,19 @@ def main(ctx: click.Context, file: Path, name: str | None) -> None:
     """
     from orchestrator.control import Control
 
-    ctx.obj = Control(file, name, Path(os.environ.get("NETARIUM_HOME", ".lab")))
+    ctx.obj = Control(file, _lab_name(name), _home())
+
+
+def _home() -> Path:
+    return Path(os.environ.get("NETARIUM_HOME", ".lab"))
+
+
+def _lab_name(name: str | None) -> str | None:
+    """Check a name that comes from the command line as the file's is checked."""
+    if name is not None and not NAME.fullmatch(name):
+        text = f"-n {name}: a lab's name is letters a to z, digits and hyphens"
+        _fail(UsageError(f"{text}, such as my-lab"), 2)
+    return name
 
 
 def _complete_node(ctx: click.Context, param: Any, incomplete: str) -> list[str]:
@@ -83,7 +96,7 @@ def _complete_node(ctx: click.Context, param: Any, incomplete: str) -> list[str]
     from orchestrator.control import Control
 
     file = top.params.get("file") or Path("lab.yaml")
-    control = Control(file, top.params.get("name"), Path(".lab"))
+    control = Control(file, top.params.get("name"), _home())
     try:
         names = control.node_names()
     except LabError:

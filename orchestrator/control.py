@@ -1,7 +1,7 @@
 """What each command of ``lab`` does: it leads from the file to the world and back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -56,10 +56,11 @@ class Control:
     # The file
 
     def load(self) -> Lab:
-        """Read the lab's file."""
+        """Read the lab's file; a name that was asked for takes the place of its own."""
         from orchestrator.load import load_lab
 
-        return load_lab(self._file)
+        lab = load_lab(self._file)
+        return replace(lab, name=self._name) if self._name else lab
 
     def validate(self) -> str:
         """Check the file; return one line that says what is in it."""

@@ -57,7 +57,7 @@ def test_a_missing_name_and_a_missing_type_differ(
 
 @pytest.mark.parametrize(
     "domain",
-    "aero biz com coop edu gov info int mil museum name net org pro us uk".split(),
+    ["aero", "biz", "com", "coop", "edu", "gov", "info", "int", "mil", "museum", "name", "net", "org", "pro", "us", "uk"],
 )
 def test_every_top_level_domain_of_the_course_is_there(
     alice: Host, domain: str

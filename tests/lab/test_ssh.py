@@ -30,7 +30,7 @@ def test_lab_ssh_is_the_same(lab: Cli) -> None:
 
 
 def test_root_is_there_for_whoever_needs_it(lab: Cli) -> None:
-    """tcpdump on all interfaces, another route: some lessons need root."""
+    """Tcpdump on all interfaces, another route: some lessons need root."""
     assert with_config(lab, "ssh", "root@alice-pc", "id -u") == "0\n"
 
 

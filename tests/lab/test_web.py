@@ -46,7 +46,11 @@ def test_a_missing_page_is_not_found(alice: Host) -> None:
 def test_services_see_the_lab_too(lab: Cli) -> None:
     """A command inside a server's node resolves names as a client does."""
     answer = lab.check(
-        "exec", "www.campus", "--", "/opt/netarium/bin/python", "-c",
+        "exec",
+        "www.campus",
+        "--",
+        "/opt/netarium/bin/python",
+        "-c",
         "import socket; print(socket.gethostbyname('www.bookshop.com'))",
     )
 

@@ -30,7 +30,8 @@ NODES = {
 
 
 @pytest.mark.parametrize(
-    "name", ["alice-pc", "alice-pc.campus", "alice-pc.campus.edu", "test.campus.alice-pc"]
+    "name",
+    ["alice-pc", "alice-pc.campus", "alice-pc.campus.edu", "test.campus.alice-pc"],
 )
 def test_a_node_is_found_by_each_of_its_names(name: str) -> None:
     """Short where that is unique, host.site, the full name; the container's too."""

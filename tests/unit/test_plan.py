@@ -140,7 +140,9 @@ def test_bridges_fit_into_an_interface_name() -> None:
     plan = plan_lab(small_lab(name="a-lab-with-a-very-long-name"), POOL)
 
     assert all(len(network.bridge) <= 15 for network in plan.networks)
-    assert all(network.bridge.startswith(plan.bridge_prefix) for network in plan.networks)
+    assert all(
+        network.bridge.startswith(plan.bridge_prefix) for network in plan.networks
+    )
     assert bridge_prefix("one") != bridge_prefix("two")
 
 

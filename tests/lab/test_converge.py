@@ -1,0 +1,253 @@
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import ROOT, Cli, eventually
+
+MINIMAL = (ROOT / "labs" / "minimal.yaml").read_text()
+KILLER = Path(__file__).with_name("killed.py")
+
+
+def docker(*arguments: str) -> str:
+    """Do something behind the orchestrator's back."""
+    done = subprocess.run(
+        ["docker", *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def containers(cli: Cli) -> dict[str, str]:
+    """Return the identity of every container of a lab, by name."""
+    label = f"label=netarium.lab={cli.name}"
+    lines = docker("ps", "-a", "--filter", label, "--format", "{{.Names}} {{.ID}}")
+    return dict(line.split() for line in lines.splitlines())
+
+
+def leftovers(cli: Cli) -> list[str]:
+    """Return whatever carries the lab's label, and rules that name its bridges."""
+    label = f"label=netarium.lab={cli.name}"
+    found = [*containers(cli)]
+    for kind in ("network", "volume"):
+        found += docker(kind, "ls", "-q", "--filter", label).split()
+    return found
+
+
+def prefix(cli: Cli) -> str:
+    """Return what the names of the lab's bridges begin with."""
+    networks = docker("network", "ls", "-q", "-f", f"label=netarium.lab={cli.name}")
+    shown = json.loads(docker("network", "inspect", networks.split()[0]))
+    bridge: str = shown[0]["Options"]["com.docker.network.bridge.name"]
+    return bridge.partition("-")[0] + "-"
+
+
+def test_a_second_up_touches_nothing(lab: Cli) -> None:
+    """`make up` is what people type to be sure."""
+    before = containers(lab)
+
+    said = lab.check("up")
+
+    assert "nothing to do" in said
+    assert containers(lab) == before
+    assert lab.check("plan") == "nothing to do\n"
+
+
+def test_a_container_taken_away_comes_back(lab: Cli) -> None:
+    """And nobody else is touched for it."""
+    before = containers(lab)
+    name = lab.container("www.bookshop")
+    docker("rm", "-f", name)
+
+    assert f"create   node     {name}" in lab.check("plan")
+    lab.check("up")
+
+    after = containers(lab)
+    assert after.keys() == before.keys()
+    assert {one for one in before if before[one] != after[one]} == {name}
+
+
+def test_a_network_taken_away_comes_back(lab: Cli) -> None:
+    """Its nodes cannot be moved into the new one, so they are replaced; others stay."""
+    before = containers(lab)
+    network = f"{lab.name}.bookshop"
+    inside = json.loads(docker("network", "inspect", network))[0]["Containers"]
+    names = {one["Name"] for one in inside.values()}
+    for name in names:
+        docker("network", "disconnect", "-f", network, name)
+    docker("network", "rm", network)
+
+    lab.check("up")
+
+    after = containers(lab)
+    assert {one for one in before if before[one] != after[one]} == names
+    assert lab.status()["ready"]
+
+
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_a_route_taken_away_comes_back(lab: Cli, family: str) -> None:
+    """In a router, by its own root; found by looking, not remembered."""
+    before = containers(lab)
+    router = lab.container("router.campus")
+    routes = docker("exec", "-u", "root", router, "ip", family, "route", "show")
+    far = next(line.split()[0] for line in routes.splitlines() if " via " in line)
+    docker("exec", "-u", "root", router, "ip", family, "route", "del", far)
+    assert not lab.status()["ready"]
+
+    said = lab.check("up")
+
+    assert "restart  node" in said
+    assert containers(lab) == before
+    assert far in docker("exec", router, "ip", family, "route", "show")
+    assert lab.status()["ready"]
+
+
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
+def test_a_firewall_rule_taken_away_comes_back(lab: Cli, program: str) -> None:
+    """One rule less may be an open door; `status` says so and `up` mends it."""
+    chain = f"{prefix(lab)}forward"
+    last = f"{program} -t mangle -D {chain} -j DROP"
+    image = docker("inspect", "-f", "{{.Config.Image}}", lab.container("router.isp"))
+    docker(
+        *("run", "--rm", "--network", "host", "--cap-drop", "ALL"),
+        *("--cap-add", "NET_ADMIN", "--entrypoint", "sh", image, "-c", last),
+    )
+    assert "the firewall is open" in lab("status").stdout
+
+    lab.check("up")
+
+    assert "the firewall is open" not in lab.check("status")
+
+
+def test_a_program_that_dies_is_started_again_with_routes_and_addresses(
+    lab: Cli,
+) -> None:
+    """By the engine, without any `up`; a router puts all in place again."""
+    for node in ("router.bookshop", "ns1.bookshop"):
+        name = lab.container(node)
+        pid = docker("inspect", "-f", "{{.State.Pid}}", name)
+        starts = docker("inspect", "-f", "{{.RestartCount}}", name)
+        subprocess.run(["kill", "-9", pid], check=True)
+        eventually(
+            lambda name=name, starts=starts: (
+                docker("inspect", "-f", "{{.RestartCount}}", name) != starts
+            )
+        )
+
+    eventually(lambda: lab.status()["ready"], 30)
+    page = lab.check("exec", "alice-pc", "--", "curl", "-s", "https://www.bookshop.com")
+    assert "bookshop" in page
+
+
+def test_an_edit_replaces_only_what_differs(
+    own_lab: Callable[..., Cli],
+) -> None:
+    """One more host: it, the zone it is in, and the router that checks for it."""
+    cli = own_lab(MINIMAL)
+    cli.check("up")
+    before = containers(cli)
+    text = cli.file.read_text().rstrip("\n")
+
+    cli.file.write_text(f"{text}\n      new-pc: {{run: client}}\n")
+    said = cli.check("up")
+
+    after = containers(cli)
+    assert f"{cli.name}." in said
+    added = after.keys() - before.keys()
+    assert len(added) == 1
+    assert next(iter(added)).endswith(".new-pc")
+    untouched = [one for one in before if before[one] == after[one]]
+    assert any(".router" in one for one in untouched)
+
+
+def test_down_leaves_nothing_and_keeps_homes(own_lab: Callable[..., Cli]) -> None:
+    """As with Compose: volumes stay until they are asked for, and that is said."""
+    cli = own_lab(MINIMAL)
+    cli.check("up")
+    bridges = prefix(cli)
+
+    said = cli.check("down")
+
+    assert "kept 1 volumes" in said
+    assert not containers(cli)
+    assert "lab down --volumes" in said
+    cli.check("down", "--volumes")
+    assert not leftovers(cli)
+    rules = subprocess.run(
+        ["iptables-save"], capture_output=True, text=True, check=True
+    )
+    assert bridges not in rules.stdout
+
+
+def test_down_works_when_the_file_is_gone(own_lab: Callable[..., Cli]) -> None:
+    """Labels tell what belongs to the lab, not the file."""
+    cli = own_lab(MINIMAL)
+    cli.check("up")
+    cli.file.unlink()
+
+    cli.check("down", "--volumes")
+
+    assert not leftovers(cli)
+
+
+def test_labs_of_different_names_run_side_by_side(
+    lab: Cli, own_lab: Callable[..., Cli]
+) -> None:
+    """Each in a pool of its own; neither sees the other."""
+    cli = own_lab((ROOT / "lab.yaml").read_text(), "netarium-twin")
+    before = containers(lab)
+
+    cli.check("up")
+
+    assert cli.status()["ready"]
+    assert containers(lab) == before
+    ours = {one["ipv4"] for one in lab.status()["nodes"]}
+    theirs = {one["ipv4"] for one in cli.status()["nodes"]}
+    assert not ours & theirs
+
+
+def count_calls(cli: Cli, *command: str) -> int:
+    """Run a command to its end; return how many calls it makes to the engine."""
+    count = cli.home / "calls"
+    done = run_killed(cli, 0, *command)
+    assert done.returncode == 0, done.stderr
+    return int(count.read_text())
+
+
+def run_killed(cli: Cli, at: int, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that kills itself before its call number ``at`` to the engine."""
+    cli.home.mkdir(exist_ok=True)
+    words = cli.command(*command)
+    words[1:3] = [str(KILLER), str(at), str(cli.home / "calls")]
+    return subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        env=cli.environment(),
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_killed_before_any_call_the_next_command_puts_it_right(
+    own_lab: Callable[..., Cli],
+) -> None:
+    """SIGKILL before each call to a real engine, one after the other.
+
+    Before a call is after the one that went before it; the calls in parallel make up
+    for the rest.  `up` and `down` take turns in cleaning up.
+    """
+    cli = own_lab(MINIMAL)
+    calls = count_calls(cli, "up")
+    cli.check("down", "--volumes")
+
+    for at in range(1, calls + 1):
+        killed = run_killed(cli, at, "up")
+        assert killed.returncode == -9, (at, killed.stderr)
+        if at % 4 == 0:
+            cli.check("up")
+            assert cli.status()["ready"], at
+        cli.check("down", "--volumes")
+        assert not leftovers(cli), at
