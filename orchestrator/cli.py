@@ -65,7 +65,7 @@ def _fail(error: LabError, code: int) -> NoReturn:
     show_default=True,
     help="The lab's file.",
 )
-@click.option("-n", "--name", help="Another name for the lab; or its name, where its file is gone.")
+@click.option("-n", "--name", help="The lab's name, instead of its file's.")
 @click.version_option(package_name="netarium", prog_name="lab")
 @click.pass_context
 def main(ctx: click.Context, file: Path, name: str | None) -> None:

@@ -3,6 +3,10 @@ from testinfra.host import Host
 
 from tests.lab.conftest import Cli
 
+GENERIC = ["aero", "biz", "com", "coop", "edu", "gov", "info", "int", "mil"]
+GENERIC += ["museum", "name", "net", "org", "pro"]
+COUNTRIES = ["us", "uk"]
+
 
 def test_a_name_is_traced_from_the_root_down(alice: Host) -> None:
     """The lesson itself: root, com, bookshop.com, answer, each from its server."""
@@ -55,10 +59,7 @@ def test_a_missing_name_and_a_missing_type_differ(
     assert "SOA" in reply
 
 
-@pytest.mark.parametrize(
-    "domain",
-    ["aero", "biz", "com", "coop", "edu", "gov", "info", "int", "mil", "museum", "name", "net", "org", "pro", "us", "uk"],
-)
+@pytest.mark.parametrize("domain", GENERIC + COUNTRIES)
 def test_every_top_level_domain_of_the_course_is_there(
     alice: Host, domain: str
 ) -> None:
