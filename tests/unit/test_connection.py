@@ -67,7 +67,7 @@ def test_a_dead_docker_host_is_not_replaced_by_another_engine(
     monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
     monkeypatch.setattr(Engine, "alive", frozenset({"unix:///a"}))
 
-    with pytest.raises(EngineError, match="at DOCKER_HOST=tcp://elsewhere"):
+    with pytest.raises(EngineError, match="at DOCKER_HOST=tcp:"):
         connect(quiet)
 
 

@@ -1,0 +1,1 @@
+"""Root, top-level and organisations' name servers: authoritative answers."""

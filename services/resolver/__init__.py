@@ -1,0 +1,1 @@
+"""A caching resolver that walks the name space from the root down."""

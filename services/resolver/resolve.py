@@ -1,0 +1,348 @@
+"""Walk from the root to the answer (RFC 1034 section 5.3.3), without a socket.
+
+A resolution is a generator: it yields an `Ask`, is sent the `Outcome`, and
+returns the `Result`.  Read `resolve` first, then down the page.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+
+from dns.edns import EDECode
+from dns.message import Message
+from dns.name import Name, root
+from dns.rcode import Rcode
+from dns.rdatatype import RdataType
+from dns.rrset import RRset
+
+from services.resolver.cache import Cache, Failure, Negative, Rank
+from services.resolver.delegation import Delegation, Delegations
+from services.resolver.reply import (
+    ADDRESS_TYPES,
+    Alias,
+    Found,
+    Known,
+    Missing,
+    Question,
+    Reading,
+    Referral,
+    Useless,
+    read_reply,
+    rename,
+    targets,
+)
+from services.resolver.servers import Servers
+from services.resolver.steps import (
+    Ask,
+    DeadEndError,
+    Outcome,
+    ResolutionError,
+    Result,
+    Steps,
+    Trouble,
+    Work,
+    minimise,
+    retry,
+)
+from services.resolver.story import describe, explain_next
+
+# Zones that a chain of aliases may lead through (RFC 1034 leaves the number open).
+LONGEST_ALIAS_PATH = 11
+
+# How often a silent server is asked, if no other answers.
+ATTEMPTS = 3
+
+# How long a failure is repeated instead of tried again (RFC 9520 section 3.2).
+FAILURE_TTL = 1.0
+
+PRIMING = Question(root, RdataType.NS)
+
+
+class Resolver:
+    """Everything that resolutions share: cache, delegations, record of servers.
+
+    ``note`` is called with each step, as an event and its fields, or is None.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        delegations: Delegations,
+        servers: Servers,
+        clock: Callable[[], float],
+        *,
+        time_limit: float = 4.5,
+        note: Callable[..., None] | None = None,
+    ) -> None:
+        self._cache = cache
+        self._delegations = delegations
+        self._servers = servers
+        self._clock = clock
+        self._time_limit = time_limit
+        self._note = note
+        self._numbers = count(1)
+
+    def resolve(self, question: Question) -> Steps[Result]:
+        """Find the answer, or say SERVFAIL and why."""
+        deadline = self._clock() + self._time_limit
+        work = Work(next(self._numbers), question, deadline)
+        try:
+            return (yield from self._chase(question, work))
+        except ResolutionError as error:
+            self._tell(work, got=str(error), next="tell the client SERVFAIL")
+            self._cache.put_failure(
+                question.name,
+                question.rdtype,
+                error.failure,
+                FAILURE_TTL,
+                self._clock(),
+            )
+            return Result(Rcode.SERVFAIL, failure=error.failure)
+
+    def recall(self, question: Question) -> Result | None:
+        """Answer from the cache alone, a failure of just now included."""
+        chain: list[RRset] = []
+        name = question.name
+        for _ in range(LONGEST_ALIAS_PATH):
+            known = self._recall_one(Question(name, question.rdtype))
+            if known is None:
+                break
+            chain += known.chain
+            if not isinstance(known, Alias):
+                return _conclude(known, chain)
+            name = known.target
+        failure = self._cache.get_failure(question.name, question.rdtype, self._clock())
+        if failure is None:
+            return None
+        failure = Failure(EDECode.CACHED_ERROR, f"a moment ago: {failure.text}")
+        return Result(Rcode.SERVFAIL, failure=failure)
+
+    def _chase(self, question: Question, work: Work) -> Steps[Result]:
+        """Follow aliases from zone to zone until something else comes."""
+        chain: list[RRset] = []
+        name = question.name
+        seen: set[Name] = set()
+        while name not in seen and len(seen) < LONGEST_ALIAS_PATH:
+            seen.add(name)
+            part = Question(name, question.rdtype)
+            known = self._recall_one(part) or (yield from self._descend(part, work))
+            chain += known.chain
+            if not isinstance(known, Alias):
+                return _conclude(known, chain)
+            name = known.target
+        raise DeadEndError(f"aliases without an end, lastly to {name}")
+
+    def _descend(self, question: Question, work: Work) -> Steps[Known]:
+        """Go down from zone to zone, and in each a label at a time."""
+        delegation = yield from self._begin(question, work)
+        known, asked, is_minimising = delegation.zone, 0, True
+        while True:
+            part = minimise(question, known, asked) if is_minimising else question
+            asked += 1
+            if part != question:
+                work.shortened.add(part)
+            try:
+                reading = yield from self._ask_zone(delegation, part, work)
+            except DeadEndError:
+                # A server may stumble over a question cut short: ask it whole.
+                if part != question:
+                    is_minimising = False
+                    continue
+                if not delegation.is_remembered:
+                    raise
+                # Servers move: ask the parent for them afresh.
+                self._cache.forget(delegation.zone, RdataType.NS)
+                delegation = yield from self._begin(question, work)
+                known = delegation.zone
+                continue
+            if isinstance(reading, Referral):
+                delegation = self._delegations.follow(reading)
+                known = delegation.zone
+            elif part == question or _is_nxdomain(reading):
+                return reading
+            else:
+                known = part.name
+
+    def _begin(self, question: Question, work: Work) -> Steps[Delegation]:
+        """Find the nearest zone whose servers are known; else prime the root.
+
+        DS records live with the parent (RFC 4035 section 3.1.4.1), and the root's
+        own list of servers replaces the hints (RFC 9609 section 3).
+        """
+        name = question.name
+        if question.rdtype == RdataType.DS and name != root:
+            name = name.parent()
+        nearest = self._delegations.nearest(name)
+        if nearest is None and question != PRIMING:
+            work.shortened.add(PRIMING)
+            yield from self._ask_zone(self._delegations.hints(), PRIMING, work)
+            nearest = self._delegations.nearest(root)
+        return nearest or self._delegations.hints()
+
+    def _ask_zone(
+        self, delegation: Delegation, question: Question, work: Work
+    ) -> Steps[Known | Referral]:
+        """Ask a zone's servers in turn until one is of use; the silent ones again."""
+        known = self._recall_one(question)
+        if known is not None:
+            return known
+        now, zone = self._clock(), delegation.zone
+        queue = self._servers.order(delegation.addresses, zone, now)
+        are_dead = all(self._servers.is_dead(address, now) for address in queue)
+        rounds = 1 if are_dead else ATTEMPTS
+        bare = list(delegation.bare)
+        why = f"no address of a server of {zone} is known"
+        for attempt in range(rounds):
+            silent: list[str] = []
+            while queue or bare:
+                if not queue:
+                    queue = yield from self._find_server(delegation, bare.pop(0), work)
+                    continue
+                address = queue.pop(0)
+                reading = yield from self._ask_server(
+                    Ask(address, question, self._servers.timeout(address, attempt)),
+                    delegation,
+                    work,
+                )
+                if not isinstance(reading, Useless):
+                    return reading
+                why = f"no use of the servers of {zone}: {address} {reading.why}"
+                if reading.is_silence:
+                    silent.append(address)
+            queue = silent
+        raise DeadEndError(why, EDECode.NO_REACHABLE_AUTHORITY)
+
+    def _find_server(
+        self, delegation: Delegation, name: Name, work: Work
+    ) -> Steps[list[str]]:
+        """Look up a server that came without glue, within the limits of the work."""
+        for rdtype in ADDRESS_TYPES:
+            question = Question(name, rdtype)
+            if not work.allow_lookup(question):
+                self._tell(
+                    work, got=f"too many servers to look up: {name}", next="skip"
+                )
+                break
+            self._tell(
+                work, got=f"no glue for {name} of {delegation.zone}", next="look it up"
+            )
+            work.pending.append(question)
+            try:
+                result = yield from self._chase(question, work)
+            except DeadEndError:
+                continue
+            finally:
+                work.pending.remove(question)
+            sets = [rrset for rrset in result.answer if rrset.rdtype == rdtype]
+            if found := self._delegations.add_server(delegation, name, sets):
+                return found
+        return []
+
+    def _ask_server(
+        self, ask: Ask, delegation: Delegation, work: Work
+    ) -> Steps[Reading]:
+        """Ask one server, again without EDNS or over TCP where that may help."""
+        address, question, zone = ask.server, ask.question, delegation.zone
+        begun = self._clock()
+        again: Ask | None = replace(ask, edns=self._servers.speaks_edns(address, begun))
+        while again is not None:
+            ask, started = again, self._clock()
+            timeout = work.allow_query(ask.timeout, started)
+            outcome = yield replace(ask, timeout=timeout)
+            self._learn(ask, outcome, self._clock() - started)
+            again = retry(ask, outcome)
+        reading = _read(outcome, question, zone)
+        if isinstance(reading, Useless):
+            if not reading.is_silence:
+                self._servers.note_lame(address, zone, self._clock())
+        else:
+            self._keep(reading, question)
+        self._tell(
+            work,
+            server=str(delegation.addresses.get(address, "")),
+            address=address,
+            zone=str(zone),
+            asked=str(question),
+            over="tcp" if ask.over_tcp else "udp",
+            ms=round((self._clock() - begun) * 1000, 1),
+            got=describe(reading),
+            next=explain_next(reading, is_whole=question not in work.shortened),
+        )
+        return reading
+
+    def _learn(self, ask: Ask, outcome: Outcome, elapsed: float) -> None:
+        """Remember how the server behaved."""
+        if isinstance(outcome, Message):
+            if not ask.over_tcp:
+                self._servers.note_answer(ask.server, elapsed)
+            if not ask.edns and retry(replace(ask, edns=True), outcome) is None:
+                self._servers.note_plain(ask.server, self._clock())
+        elif outcome in (Trouble.TIMEOUT, Trouble.UNREACHABLE):
+            self._servers.note_silence(ask.server, self._clock())
+
+    def _keep(self, reading: Known | Referral, question: Question) -> None:
+        """Put into the cache what was read, each thing by its credibility."""
+        now = self._clock()
+        if isinstance(reading, Referral):
+            self._cache.put(reading.servers, Rank.AUTHORITY, now)
+        else:
+            for rrset in _lasting(reading.chain):
+                self._cache.put(rrset, Rank.ANSWER, now)
+        if isinstance(reading, (Referral, Found)):
+            for rrset in reading.glue:
+                self._cache.put(rrset, Rank.GLUE, now)
+        if isinstance(reading, Missing):
+            negative = Negative(reading.rcode, reading.soa)
+            self._cache.put_negative(reading.name, question.rdtype, negative, now)
+
+    def _recall_one(self, question: Question) -> Known | None:
+        """Recall the answer, the absence or the alias of one name."""
+        name, rdtype, now = question.name, question.rdtype, self._clock()
+        known = self._cache.get(name, rdtype, now)
+        if known is None and rdtype not in (RdataType.CNAME, RdataType.ANY):
+            cname = self._cache.get(name, RdataType.CNAME, now)
+            if isinstance(cname, RRset):
+                return Alias((cname,), targets(cname)[0])
+        if isinstance(known, RRset):
+            return Found((known,))
+        if isinstance(known, Negative):
+            return Missing((), name, known.rcode, known.soa)
+        if name == root:
+            return None
+        for dname in self._cache.find_above(name.parent(), RdataType.DNAME, now):
+            cname = rename(name, dname)
+            if cname is None:
+                return Missing((dname,), name, Rcode.YXDOMAIN, None)
+            return Alias((dname, cname), targets(cname)[0])
+        return None
+
+    def _tell(self, work: Work, **fields: object) -> None:
+        if self._note is not None:
+            number, question = work.number, str(work.question)
+            self._note("step", resolution=number, question=question, **fields)
+
+
+def _conclude(known: Found | Missing, chain: list[RRset]) -> Result:
+    if isinstance(known, Found):
+        return Result(Rcode.NOERROR, tuple(chain))
+    return Result(known.rcode, tuple(chain), known.soa)
+
+
+def _read(outcome: Outcome, question: Question, zone: Name) -> Reading:
+    if isinstance(outcome, Trouble):
+        return Useless(outcome.value, is_silence=outcome is Trouble.TIMEOUT)
+    return read_reply(outcome, question, zone)
+
+
+def _lasting(chain: tuple[RRset, ...]) -> list[RRset]:
+    """Leave out CNAMEs made from the DNAME before them, and scattered signatures."""
+    return [
+        rrset
+        for before, rrset in zip((None, *chain), chain, strict=False)
+        if (before is None or before.rdtype != RdataType.DNAME)
+        and rrset.rdtype != RdataType.RRSIG
+    ]
+
+
+def _is_nxdomain(reading: Reading) -> bool:
+    return isinstance(reading, Missing) and reading.rcode == Rcode.NXDOMAIN

@@ -1,0 +1,44 @@
+"""What the resolver is told: one JSON file, read into these frozen values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Root:
+    """One server of the root zone: where every resolution may begin."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One resolver.  Times are seconds, sizes bytes.
+
+    ``listen`` is ``::`` by default, one socket for both families.  The networks
+    of ``never_ask`` hold no name server, whatever a referral may claim.
+    """
+
+    name: str
+    roots: tuple[Root, ...]
+    clients: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    log_steps: bool = False
+    listen: tuple[str, ...] = ("::",)
+    port: int = 53
+    server_port: int = 53
+    never_ask: tuple[str, ...] = (
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "224.0.0.0/3",
+        "::/127",
+        "::ffff:0:0/96",
+        "fe80::/10",
+        "ff00::/8",
+    )
+    cache_bytes: int = 16_000_000
+    longest_ttl: int = 86_400
+    longest_negative_ttl: int = 3_600
+    waiting_clients: int = 1_000
+    tcp_connections: int = 100
+    time_limit: float = 4.5

@@ -1,0 +1,147 @@
+"""The words between a resolution and the world: asks out, outcomes in, notes aside."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TypeVar
+
+from dns.edns import EDECode
+from dns.flags import Flag
+from dns.message import Message
+from dns.name import Name
+from dns.rcode import Rcode
+from dns.rdatatype import RdataType
+from dns.rrset import RRset
+
+from services.resolver.cache import Failure
+from services.resolver.reply import Question
+
+T = TypeVar("T")
+
+# What one client's question may cost: queries sent, and servers' names looked up
+# for want of glue, in all and one inside another (the NXNSAttack multiplies them).
+MOST_QUERIES = 60
+MOST_LOOKUPS = 8
+DEEPEST_LOOKUP = 4
+
+# What the shortened questions ask for: a type that says nothing (RFC 9156 2.1).
+MINIMISED_TYPE = RdataType.A
+
+# TCP needs a round trip more, and is tried where UDP has answered already.
+TCP_TIMEOUT = 1.5
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One query to send to one server; equal ones need to be sent once only."""
+
+    server: str
+    question: Question
+    timeout: float = field(compare=False)
+    over_tcp: bool = False
+    edns: bool = True
+
+
+class Trouble(Enum):
+    """What can come of an ask instead of a reply."""
+
+    TIMEOUT = "no answer in time"
+    UNREACHABLE = "cannot be reached"
+    GARBLED = "not a DNS message"
+    DOUBTFUL = "replies that do not match the query"
+
+
+Outcome = Message | Trouble
+Steps = Generator[Ask, Outcome, T]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What to tell the client; ``failure`` says why there is no answer."""
+
+    rcode: Rcode
+    answer: tuple[RRset, ...] = ()
+    soa: RRset | None = None
+    failure: Failure | None = None
+
+
+class ResolutionError(Exception):
+    """No answer can be had; ``code`` is one of RFC 8914."""
+
+    def __init__(self, text: str, code: EDECode = EDECode.OTHER) -> None:
+        super().__init__(text)
+        self.failure = Failure(code, text)
+
+
+class DeadEndError(ResolutionError):
+    """One way leads nowhere, another may not."""
+
+
+class ExhaustedError(ResolutionError):
+    """The time or the queries allowed for one client's question are used up."""
+
+
+class Work:
+    """What is still allowed for one client's question, and what it waits for."""
+
+    def __init__(self, number: int, question: Question, deadline: float) -> None:
+        self.number = number
+        self.question = question
+        self.deadline = deadline
+        self.queries = 0
+        self.lookups = 0
+        self.pending: list[Question] = []
+        self.shortened: set[Question] = set()
+
+    def allow_query(self, timeout: float, now: float) -> float:
+        """Count one query; return how long it may take."""
+        if self.queries >= MOST_QUERIES:
+            raise ExhaustedError(f"gave up after {self.queries} queries")
+        if now >= self.deadline:
+            raise ExhaustedError("no answer in time", EDECode.NO_REACHABLE_AUTHORITY)
+        self.queries += 1
+        return min(timeout, self.deadline - now)
+
+    def allow_lookup(self, question: Question) -> bool:
+        """Tell whether one more server's name may be looked up, and count it."""
+        if (
+            question in self.pending
+            or len(self.pending) >= DEEPEST_LOOKUP
+            or self.lookups >= MOST_LOOKUPS
+        ):
+            return False
+        self.lookups += 1
+        return True
+
+
+def retry(ask: Ask, outcome: Outcome) -> Ask | None:
+    """Say how to ask the same server once more, if that is worth it.
+
+    A truncated reply (RFC 7766) and one that somebody else may have sent are had
+    again over TCP; a server that knows no EDNS is asked without (RFC 6891 7).
+    """
+    if isinstance(outcome, Message):
+        is_partial = bool(outcome.flags & Flag.TC)
+        is_puzzled = outcome.rcode() in (Rcode.FORMERR, Rcode.NOTIMP, Rcode.BADVERS)
+    else:
+        is_partial = outcome is Trouble.DOUBTFUL
+        is_puzzled = outcome is Trouble.GARBLED
+    if is_partial and not ask.over_tcp:
+        return replace(ask, over_tcp=True, timeout=TCP_TIMEOUT)
+    if is_puzzled and ask.edns:
+        return replace(ask, edns=False)
+    return None
+
+
+def minimise(question: Question, known: Name, asked: int) -> Question:
+    """Ask a server for no more labels than it needs (RFC 9156 section 2.3).
+
+    ``known`` exists already; ``asked`` questions went before.  The first four add
+    one label each, up to six more share the rest: a long name costs ten in all.
+    """
+    left = len(question.name.labels) - len(known.labels)
+    step = 1 if asked < 4 else -(-left // max(10 - asked, 1))
+    if left <= step:
+        return question
+    shorter = Name(question.name.labels[left - step :])
+    return Question(shorter, MINIMISED_TYPE)

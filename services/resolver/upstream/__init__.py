@@ -1,0 +1,1 @@
+"""The side towards other name servers: one query, one reply."""

@@ -1,0 +1,77 @@
+"""One query to a server, and telling its reply from a forger's; no socket."""
+
+from collections.abc import Callable
+
+from dns.exception import DNSException
+from dns.message import Message, from_wire
+
+from services.resolver.session import HEADER, LARGEST_DATAGRAM
+from services.resolver.steps import Ask, Outcome, Trouble
+
+# So many replies that do not fit mean that somebody is guessing.
+MOST_MISMATCHES = 8
+
+# An OPT record that offers our datagram size and nothing else (RFC 6891 6.1.2).
+OPT = b"\0\0\x29" + LARGEST_DATAGRAM.to_bytes(2, "big") + bytes(6)
+
+# Replies that may come without the question: the server could not read it.
+PUZZLED_RCODES = (1, 4)
+
+
+class Exchange:
+    """A query as sent, with a random id and the name in random case (0x20).
+
+    ``random_bits`` gives as many random bits as it is asked for.
+    """
+
+    def __init__(self, ask: Ask, random_bits: Callable[[int], int]) -> None:
+        self._ask = ask
+        self._name = ask.question.name.canonicalize().to_wire() or b"\0"
+        name = _mix_case(self._name, random_bits(8 * len(self._name)))
+        self._id = random_bits(16).to_bytes(2, "big")
+        self._kind = int(ask.question.rdtype).to_bytes(2, "big") + b"\0\x01"
+        self._question = name + self._kind
+        self._mismatches = 0
+        counts = b"\0\x01\0\0\0\0\0\x01" if ask.edns else b"\0\x01" + bytes(6)
+        opt = OPT if ask.edns else b""
+        self.wire = self._id + b"\0\0" + counts + self._question + opt
+
+    def receive(self, wire: bytes) -> Outcome | None:
+        """Read one reply; None means that it is not to this query: wait on."""
+        if len(wire) < HEADER or wire[:2] != self._id or not wire[2] & 0x80:
+            return self._note_mismatch()
+        if wire[4:6] == b"\0\0" and wire[3] & 0x0F in PUZZLED_RCODES:
+            return _parse(wire)
+        end = HEADER + len(self._question)
+        asked = wire[HEADER:end]
+        middle = len(self._name)
+        if (
+            wire[4:6] != b"\0\x01"
+            or asked[:middle].lower() != self._name
+            or asked[middle:] != self._kind
+        ):
+            return self._note_mismatch()
+        if asked != self._question and not self._ask.over_tcp:
+            return Trouble.DOUBTFUL
+        # The name in plain case again: compressed names that point to it follow.
+        return _parse(wire[:HEADER] + self._name + self._kind + wire[end:])
+
+    def _note_mismatch(self) -> Outcome | None:
+        self._mismatches += 1
+        is_flood = self._mismatches >= MOST_MISMATCHES or self._ask.over_tcp
+        return Trouble.DOUBTFUL if is_flood else None
+
+
+def _parse(wire: bytes) -> Message | Trouble:
+    try:
+        return from_wire(wire, keyring=False, ignore_trailing=True)
+    except (DNSException, ValueError):
+        return Trouble.GARBLED
+
+
+def _mix_case(name: bytes, bits: int) -> bytes:
+    """Flip letters at random; lengths of labels are below every letter."""
+    return bytes(
+        byte ^ 0x20 if 0x61 <= byte <= 0x7A and bits >> place & 1 else byte
+        for place, byte in enumerate(name)
+    )

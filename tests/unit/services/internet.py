@@ -1,0 +1,249 @@
+"""A small internet without sockets: servers are functions behind addresses."""
+
+from collections.abc import Callable, Iterable
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.zone
+from dns.message import Message
+from dns.name import Name, from_text
+from dns.rdataclass import RdataClass
+from dns.rdatatype import RdataType
+from dns.rdatatype import from_text as type_from_text
+from dns.rrset import RRset
+
+from services.resolver.cache import Cache
+from services.resolver.delegation import Delegations, Network
+from services.resolver.reply import Question
+from services.resolver.resolve import Resolver
+from services.resolver.servers import Servers
+from services.resolver.steps import Ask, Outcome, Result, Steps, Trouble
+
+Server = Callable[[Ask], Outcome]
+
+ROOT = "198.18.1.53"
+COM = "198.18.2.53"
+EXAMPLE = "198.18.3.53"
+OTHER = "198.18.4.53"
+
+# What an answer costs in the fake time of this internet.
+ROUND_TRIP = 0.01
+
+ROOT_ZONE = f"""
+$ORIGIN .
+$TTL 3600
+@ SOA a.root. h.root. 1 2 3 4 300
+@ NS a.root.
+a.root. A {ROOT}
+com. NS a.gtld.
+a.gtld. A {COM}
+"""
+COM_ZONE = f"""
+$ORIGIN com.
+$TTL 3600
+@ SOA a.gtld. h.gtld. 1 2 3 4 300
+@ NS a.gtld.
+example NS ns1.example
+ns1.example A {EXAMPLE}
+other NS ns1.other
+ns1.other A {OTHER}
+"""
+EXAMPLE_ZONE = f"""
+$ORIGIN example.com.
+$TTL 600
+@ SOA ns1 h 1 2 3 4 300
+@ NS ns1
+@ MX 10 mail
+ns1 A {EXAMPLE}
+www A 192.0.2.1
+www AAAA 2001:db8::1
+mail A 192.0.2.2
+alias CNAME www
+away CNAME www.other.com.
+loop CNAME pool
+pool CNAME loop
+tree DNAME other.com.
+a.b.c.d.e.f.g.h.i.j.k.l.m.deep A 192.0.2.3
+"""
+OTHER_ZONE = f"""
+$ORIGIN other.com.
+$TTL 600
+@ SOA ns1 h 1 2 3 4 300
+@ NS ns1
+ns1 A {OTHER}
+www A 192.0.2.4
+back CNAME loop.example.com.
+"""
+
+
+def ask_for(name: str, rdtype: str = "A") -> Question:
+    """Write a question shortly."""
+    return Question(from_text(name), type_from_text(rdtype))
+
+
+def reply_to(question: Question, text: str = "", *, flags: str = "AA") -> Message:
+    """Write a reply; ``text`` is its sections as dnspython reads them."""
+    reply = dns.message.from_text(
+        f"id 1\nopcode QUERY\nflags QR {flags}\n;QUESTION\n{question.name} IN "
+        f"{dns.rdatatype.to_text(question.rdtype)}\n{text}"
+    )
+    return dns.message.from_wire(reply.to_wire())
+
+
+def fail_with(rcode: str) -> Server:
+    """Make a server that has one answer to everything."""
+    return lambda ask: _with_rcode(reply_to(ask.question, flags=""), rcode)
+
+
+def _with_rcode(reply: Message, rcode: str) -> Message:
+    reply.set_rcode(dns.rcode.from_text(rcode))
+    return reply
+
+
+def keep_silent(_ask: Ask) -> Outcome:
+    """Be a server that is switched off."""
+    return Trouble.TIMEOUT
+
+
+def serve(*texts: str) -> Server:
+    """Make an authoritative server of some zones."""
+    zones = [dns.zone.from_text(text, relativize=False) for text in texts]
+
+    def answer(ask: Ask) -> Outcome:
+        reply = reply_to(ask.question, flags="")
+        around = [
+            zone for zone in zones if ask.question.name.is_subdomain(_origin(zone))
+        ]
+        if not around:
+            return _with_rcode(reply, "REFUSED")
+        zone = max(around, key=lambda one: len(_origin(one)))
+        _answer(zone, ask.question, reply)
+        return dns.message.from_wire(reply.to_wire())
+
+    return answer
+
+
+def _origin(zone: dns.zone.Zone) -> Name:
+    assert zone.origin is not None
+    return zone.origin
+
+
+def _answer(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
+    """Fill in the reply as RFC 1034 section 4.3.2 tells."""
+    name, origin = question.name, _origin(zone)
+    for depth in range(len(origin) + 1, len(name) + 1):
+        node = name.split(depth)[1]
+        cut = zone.get_rrset(node, "NS")
+        is_above = question.rdtype == RdataType.DS and node == name
+        if cut is not None and not is_above:
+            reply.authority.append(cut)
+            reply.additional += _addresses(zone, cut)
+            return
+        dname = zone.get_rrset(node, "DNAME")
+        if dname is not None and node != name:
+            reply.flags |= dns.flags.AA
+            reply.answer.append(dname)
+            return
+    reply.flags |= dns.flags.AA
+    if question.rdtype == RdataType.ANY and (node_sets := zone.get_node(name)):
+        reply.answer += [zone.find_rrset(name, one.rdtype) for one in node_sets]
+        return
+    found = zone.get_rrset(name, question.rdtype)
+    alias = zone.get_rrset(name, "CNAME")
+    if found is not None:
+        reply.answer.append(found)
+        if question.rdtype == RdataType.NS:
+            reply.additional += _addresses(zone, found)
+    elif alias is not None:
+        reply.answer.append(alias)
+        target = alias[0].target
+        if target.is_subdomain(origin) and target not in {
+            one.name for one in reply.answer
+        }:
+            _answer(zone, Question(target, question.rdtype), reply)
+    else:
+        exists = any(node.is_subdomain(name) for node in zone.nodes)
+        reply.set_rcode(dns.rcode.NOERROR if exists else dns.rcode.NXDOMAIN)
+        soa = zone.get_rrset(origin, "SOA")
+        reply.authority += [soa] if soa else []
+
+
+def _addresses(zone: dns.zone.Zone, servers: RRset) -> list[RRset]:
+    found = [
+        zone.get_rrset(record.target, kind)
+        for record in servers
+        for kind in ("A", "AAAA")
+    ]
+    return [rrset for rrset in found if rrset is not None]
+
+
+class Internet:
+    """The servers, the time, and a resolver in their midst; it keeps what was asked."""
+
+    def __init__(self, servers: dict[str, Server] | None = None) -> None:
+        self.now = 1000.0
+        self.servers: dict[str, Server] = {
+            ROOT: serve(ROOT_ZONE),
+            COM: serve(COM_ZONE),
+            EXAMPLE: serve(EXAMPLE_ZONE),
+            OTHER: serve(OTHER_ZONE),
+            **(servers or {}),
+        }
+        self.asked: list[Ask] = []
+        self.notes: list[dict[str, object]] = []
+        self.cache = Cache(1_000_000)
+        self.resolver = self.make_resolver()
+
+    def make_resolver(
+        self, roots: Iterable[str] = (ROOT,), never_ask: Iterable[Network] = ()
+    ) -> Resolver:
+        """Make a resolver whose clock and random numbers are this internet's."""
+        hints = dict.fromkeys(roots, from_text("a.root."))
+        delegations = Delegations(hints, self.cache, lambda: self.now, never_ask)
+        servers = Servers(lambda: 0.5)
+        self.resolver = Resolver(
+            self.cache, delegations, servers, lambda: self.now, note=self._take_note
+        )
+        return self.resolver
+
+    def resolve(self, name: str, rdtype: str = "A") -> Result:
+        """Resolve as a client's question is: from the cache, else by asking."""
+        question = ask_for(name, rdtype)
+        known = self.resolver.recall(question)
+        return known or self.run(self.resolver.resolve(question))
+
+    def run(self, steps: Steps[Result]) -> Result:
+        """Carry every ask of a resolution to its server."""
+        try:
+            ask = next(steps)
+            while True:
+                ask = steps.send(self._carry(ask))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    def questions(self) -> list[str]:
+        """List what was asked, each as ``address name type``."""
+        return [f"{ask.server} {ask.question}" for ask in self.asked]
+
+    def _carry(self, ask: Ask) -> Outcome:
+        self.asked.append(ask)
+        server = self.servers.get(ask.server, keep_silent)
+        outcome = server(ask)
+        is_silent = outcome is Trouble.TIMEOUT
+        self.now += ask.timeout if is_silent else ROUND_TRIP
+        return outcome
+
+    def _take_note(self, event: str, **fields: object) -> None:
+        self.notes.append({"event": event, **fields})
+
+
+def texts(rrsets: Iterable[RRset]) -> list[str]:
+    """Write records as ``name type data`` for comparing."""
+    return [
+        f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)} {record}"
+        for rrset in rrsets
+        for record in rrset
+        if rrset.rdclass == RdataClass.IN
+    ]

@@ -1,0 +1,273 @@
+"""The resolver's talk with clients: who is served, and the shape of replies."""
+
+from ipaddress import ip_network
+
+import dns.flags
+import dns.message
+import pytest
+from dns.edns import EDECode, EDEOption, GenericOption
+from dns.message import Message
+from dns.rcode import Rcode
+from dns.rdatatype import RdataType
+from dns.rrset import from_text as rrset_from_text
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.resolver.cache import Failure
+from services.resolver.reply import Question
+from services.resolver.session import Query, Session
+from services.resolver.steps import Result
+
+CLIENT = "198.18.5.101"
+STRANGER = "203.0.113.9"
+KNOWN = rrset_from_text("known.example.", 60, "IN", "A", "192.0.2.1")
+
+
+def recall(question: Question) -> Result | None:
+    """Know one name."""
+    is_known = str(question.name).lower() == "known.example."
+    return Result(Rcode.NOERROR, (KNOWN,)) if is_known else None
+
+
+SESSION = Session("resolver.isp.net", [ip_network("198.18.0.0/18")], recall)
+
+
+def make_query(
+    name: str = "www.example.", rdtype: str = "A", **options: object
+) -> Message:
+    """Write a client's question."""
+    return dns.message.make_query(name, rdtype, **options)  # type: ignore[arg-type]
+
+
+def exchange(
+    query: Message | bytes, client: str = CLIENT, *, over_tcp: bool = False
+) -> Message:
+    """Send a message and read the reply that comes at once."""
+    wire = query if isinstance(query, bytes) else query.to_wire()
+    reply = SESSION.receive(wire, client, over_tcp=over_tcp)
+    assert isinstance(reply, bytes)
+    return dns.message.from_wire(reply)
+
+
+def finish(query: Message, result: Result, *, over_tcp: bool = False) -> bytes:
+    """Hand a resolution's result to the client that asked."""
+    waiting = SESSION.receive(query.to_wire(), CLIENT, over_tcp=over_tcp)
+    assert isinstance(waiting, Query)
+    return SESSION.reply(waiting, result)
+
+
+def errors(reply: Message) -> list[int]:
+    """List the extended errors of a reply."""
+    return [one.code for one in reply.options if isinstance(one, EDEOption)]
+
+
+def test_a_question_that_is_not_known_is_to_be_resolved() -> None:
+    """The session decides; others do the asking."""
+    query = SESSION.receive(make_query("a.b.", "MX").to_wire(), CLIENT, over_tcp=False)
+
+    assert isinstance(query, Query)
+    assert str(query.question) == "a.b. MX"
+
+
+def test_what_is_known_is_answered_at_once() -> None:
+    """RA is set, AA and AD are not: this is a cache, and proves nothing yet."""
+    reply = exchange(make_query("KNOWN.example."))
+
+    assert reply.rcode() == Rcode.NOERROR
+    assert [rrset.to_text() for rrset in reply.answer] == [
+        "KNOWN.example. 60 IN A 192.0.2.1"
+    ]
+    assert dns.flags.to_text(reply.flags) == "QR RD RA"
+
+
+@pytest.mark.parametrize("client", [STRANGER, "::1234", "fe80::1%eth0", "nonsense"])
+def test_strangers_are_refused(client: str) -> None:
+    """An open resolver is an amplifier for others' attacks."""
+    reply = exchange(make_query("known.example.", use_edns=0), client)
+
+    assert reply.rcode() == Rcode.REFUSED
+    assert errors(reply) == [EDECode.PROHIBITED]
+    assert not reply.flags & dns.flags.RA
+
+
+@pytest.mark.parametrize("client", [CLIENT, f"::ffff:{CLIENT}", "127.0.0.1", "::1"])
+def test_clients_and_the_machine_itself_are_served(client: str) -> None:
+    """On a socket of both families IPv4 clients appear as mapped addresses."""
+    assert exchange(make_query("known.example."), client).rcode() == Rcode.NOERROR
+
+
+def test_a_reply_is_never_replied_to() -> None:
+    """Else two resolvers could send each other errors for ever."""
+    query = make_query()
+    query.flags |= dns.flags.QR
+
+    assert SESSION.receive(query.to_wire(), CLIENT, over_tcp=False) is None
+
+
+@pytest.mark.parametrize(
+    ("wire", "rcode"),
+    [
+        (b"\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0", Rcode.FORMERR),
+        (b"\x12\x34\x01\x00\x00\x00\0\0\0\0\0\0", Rcode.FORMERR),
+        (b"\x12\x34\x01\x00\x00\x02\0\0\0\0\0\0\0\0\1\0\1\0\0\2\0\1", Rcode.FORMERR),
+        (b"\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0\xc0\x0c\0\1\0\1", Rcode.FORMERR),
+        (b"\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0\0\0\1\0\1junk", Rcode.FORMERR),
+        (b"\x12\x34\x21\x00\x00\x00\0\0\0\0\0\0", Rcode.NOTIMP),
+        (b"\x12\x34\x29\x00\x00\x00\0\0\0\0\0\0", Rcode.NOTIMP),
+    ],
+    ids=["cut", "no question", "two", "pointer loop", "junk", "NOTIFY", "UPDATE"],
+)
+def test_malformed_messages_get_an_error(wire: bytes, rcode: Rcode) -> None:
+    """The id and RD come back, so that the asker knows what is meant."""
+    reply = SESSION.receive(wire, CLIENT, over_tcp=False)
+
+    assert isinstance(reply, bytes)
+    assert reply[:2] == b"\x12\x34"
+    assert reply[2] & 0x81 == 0x81
+    assert reply[3] & 0x0F == rcode
+
+
+@pytest.mark.parametrize(
+    ("query", "rcode", "code"),
+    [
+        (make_query(rdtype="AXFR"), Rcode.NOTIMP, []),
+        (make_query(rdtype="IXFR"), Rcode.NOTIMP, []),
+        (make_query(rdtype="TYPE0"), Rcode.NOTIMP, []),
+        (make_query(rdclass="HS", use_edns=0), Rcode.REFUSED, [21]),
+        (make_query("x.bind", "TXT", rdclass="CH", use_edns=0), Rcode.REFUSED, [21]),
+        (make_query(use_edns=1), Rcode.BADVERS, []),
+        (make_query(flags=0, use_edns=0), Rcode.REFUSED, [20]),
+    ],
+    ids=["AXFR", "IXFR", "type 0", "Hesiod", "CHAOS", "EDNS 1", "no RD"],
+)
+def test_what_is_not_done_is_said(
+    query: Message, rcode: Rcode, code: list[int]
+) -> None:
+    """Each refusal has its own rcode, and a reason where RFC 8914 has one."""
+    reply = exchange(query)
+
+    assert reply.rcode() == rcode
+    assert errors(reply) == code
+
+
+def test_without_rd_the_cache_is_all_there_is() -> None:
+    """``dig +norecurse`` shows what the resolver remembers."""
+    assert exchange(make_query("known.example.", flags=0)).answer
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("version.bind", "Netarium resolver"), ("id.server", "resolver.isp.net")],
+)
+def test_the_server_names_itself(name: str, text: str) -> None:
+    """RFC 4892; the probe asks for it too."""
+    reply = exchange(make_query(name, "TXT", rdclass="CH"))
+
+    assert reply.answer[0].to_text() == f'{name}. 0 CH TXT "{text}"'
+
+
+@pytest.mark.parametrize(
+    ("name", "rdtype", "rcode", "data"),
+    [
+        ("localhost", "A", "NOERROR", ["127.0.0.1"]),
+        ("x.localhost", "AAAA", "NOERROR", ["::1"]),
+        ("localhost", "MX", "NOERROR", []),
+        ("1.0.0.127.in-addr.arpa", "PTR", "NOERROR", ["localhost."]),
+        ("1" + ".0" * 31 + ".ip6.arpa", "PTR", "NOERROR", ["localhost."]),
+        ("www.invalid", "A", "NXDOMAIN", []),
+        ("abc.onion", "A", "NXDOMAIN", []),
+    ],
+)
+def test_special_names_never_leave_the_machine(
+    name: str, rdtype: str, rcode: str, data: list[str]
+) -> None:
+    """RFC 6761 and 7686: nobody else is asked about them."""
+    reply = exchange(make_query(name, rdtype))
+
+    assert reply.rcode() == Rcode[rcode]
+    assert [str(one) for rrset in reply.answer for one in rrset] == data
+    assert bool(reply.authority) == (not data)
+
+
+@pytest.mark.parametrize("name", ["1.16.172.in-addr.arpa", "www.test", "printer.local"])
+def test_private_names_are_looked_up_in_the_lab(name: str) -> None:
+    """The lab has its own root: what it serves there must be found."""
+    query = SESSION.receive(make_query(name).to_wire(), CLIENT, over_tcp=False)
+
+    assert isinstance(query, Query)
+
+
+def test_a_failure_is_explained() -> None:
+    """RFC 8914: SERVFAIL alone helps nobody."""
+    failure = Failure(EDECode.NO_REACHABLE_AUTHORITY, "no use of the servers")
+
+    with_edns = finish(make_query(use_edns=0), Result(Rcode.SERVFAIL, failure=failure))
+    without = finish(make_query(), Result(Rcode.SERVFAIL, failure=failure))
+
+    assert errors(dns.message.from_wire(with_edns)) == [22]
+    assert dns.message.from_wire(without).edns == -1
+
+
+@pytest.mark.parametrize(
+    ("options", "over_tcp", "limit"),
+    [
+        ({}, False, 512),
+        ({"use_edns": 0, "payload": 100}, False, 512),
+        ({"use_edns": 0, "payload": 1000}, False, 1000),
+        ({"use_edns": 0, "payload": 65535}, False, 1232),
+        ({}, True, 65535),
+    ],
+    ids=["plain", "too small", "as asked", "capped", "TCP"],
+)
+def test_a_reply_is_never_longer_than_the_client_takes(
+    options: dict[str, object], over_tcp: bool, limit: int
+) -> None:
+    """TC sends the client to TCP; a fragment would be lost or forged."""
+    data = [f"192.0.2.{number}" for number in range(200)]
+    result = Result(
+        Rcode.NOERROR, (rrset_from_text("www.example.", 60, "IN", "A", *data),)
+    )
+
+    wire = finish(make_query(**options), result, over_tcp=over_tcp)
+    reply = dns.message.from_wire(wire)
+
+    assert len(wire) <= limit
+    assert bool(reply.flags & dns.flags.TC) == (not over_tcp)
+    assert len(reply.answer) == over_tcp
+
+
+def test_padding_is_for_encrypted_transports_only() -> None:
+    """RFC 8467: a padded UDP reply would only be larger."""
+    query = make_query(use_edns=0, options=[GenericOption(12, bytes(10))])
+
+    reply = finish(query, Result(Rcode.NOERROR))
+
+    assert len(reply) < 60
+
+
+@pytest.mark.parametrize("rdtype", ["A", "TYPE65280", "HTTPS", "RRSIG"])
+def test_every_type_of_data_may_be_asked_for(rdtype: str) -> None:
+    """RFC 3597: a new type needs no new resolver."""
+    query = SESSION.receive(make_query(rdtype=rdtype).to_wire(), CLIENT, over_tcp=False)
+
+    assert isinstance(query, Query)
+
+
+@given(st.binary(max_size=600))
+def test_arbitrary_bytes_never_break_the_session(wire: bytes) -> None:
+    """Whatever comes, there is a reply, a question or silence; no exception."""
+    SESSION.receive(wire, CLIENT, over_tcp=False)
+
+
+@given(st.data())
+def test_mutated_queries_never_break_the_session(data: st.DataObject) -> None:
+    """Messages that are almost right reach further in."""
+    wire = bytearray(make_query("a.www.example.", use_edns=0, payload=1232).to_wire())
+    for _ in range(data.draw(st.integers(1, 4))):
+        wire[data.draw(st.integers(0, len(wire) - 1))] = data.draw(st.integers(0, 255))
+
+    reply = SESSION.receive(bytes(wire), CLIENT, over_tcp=False)
+
+    if isinstance(reply, Query):
+        SESSION.reply(reply, Result(Rcode.NOERROR, (KNOWN,)))
+        assert reply.question.rdtype != RdataType.OPT
