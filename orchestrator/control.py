@@ -273,11 +273,18 @@ class Control:
         return Wanted(plan, merged, images)
 
     def _write_ssh_config(self, plan: Plan, client: "Client") -> None:
-        from orchestrator.render.ssh import render_ssh_config, render_ssh_top
+        from orchestrator.keys import load_keys
+        from orchestrator.render.ssh import (
+            render_known_hosts,
+            render_ssh_config,
+            render_ssh_top,
+        )
         from orchestrator.runtime.connection import engine_url
 
         store = Store(self._home, plan.lab)
+        keys = load_keys(store.path, plan, datetime.now(timezone.utc))
         text = render_ssh_config(plan, store.path, engine_url(client))
+        store.write("known_hosts", render_known_hosts(plan, keys))
         store.write("ssh_config", text)
         labs = sorted(path.parent for path in self._home.glob("*/ssh_config"))
         Store(self._home, ".").write("ssh_config", render_ssh_top(labs))

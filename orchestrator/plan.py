@@ -17,7 +17,16 @@ SERVICE_UID = 900  # the user `netarium` of the service and router images
 CONFIG = "/etc/netarium"
 STATE: Mapping[str, str] = {"client": "/home"}  # where a stateful kind keeps its state
 SERVICES = frozenset({"dns", "resolver", "http"})
-CLIENT_CAPS = ("CHOWN", "KILL", "NET_RAW", "SETGID", "SETUID", "SYS_CHROOT")
+ROUTER_CAPS = ("NET_ADMIN", "NET_RAW", "SETGID", "SETPCAP", "SETUID")
+CLIENT_CAPS = (
+    "CHOWN",
+    "KILL",
+    "NET_RAW",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+)
 NODE_SYSCTLS = {
     "net.ipv4.ip_unprivileged_port_start": "0",
     "net.ipv4.ping_group_range": "0 2147483647",
@@ -92,6 +101,7 @@ class Node:
     ports: tuple[Port, ...] = ()
     says_ready: bool = True
     login: str | None = None  # whose machine a client is
+    names: tuple[str, ...] = ()  # what its certificate is for
 
     @property
     def addresses(self) -> Addresses:
@@ -140,7 +150,7 @@ def plan_lab(lab: Lab, pool: IPv4Network) -> Plan:
     ``pool`` is the lab's own if its file sets one, else the one chosen for it.
     Raises `LabFileError` where the pool has too few /24 networks for the sites.
     """
-    _check_room(lab, pool)
+    check_room(lab, pool)
     planner = _Planner(lab, pool)
     networks = (*map(planner.network, (None, *lab.sites)), *planner.publish_network())
     return Plan(
@@ -154,7 +164,8 @@ def plan_lab(lab: Lab, pool: IPv4Network) -> Plan:
     )
 
 
-def _check_room(lab: Lab, pool: IPv4Network) -> None:
+def check_room(lab: Lab, pool: IPv4Network) -> None:
+    """Raise `LabFileError` where the pool has too few /24 networks for the sites."""
     last = min(2 ** max(24 - pool.prefixlen, 0) - 2, 253)  # one for the backbone
     place = lab.pool_place or lab.place
     crowded = [site for site in lab.sites if site.slot > last]
@@ -247,7 +258,7 @@ class _Planner:
                     backbone6[int(str(site.slot), 16)],
                 ),
             ),
-            caps=("NET_ADMIN", "NET_RAW", "SETPCAP"),
+            caps=ROUTER_CAPS,
             sysctls=tuple(sorted(ROUTER_SYSCTLS.items())),
             dns=self._dns(site, None),
             search=site.domain,
@@ -272,6 +283,7 @@ class _Planner:
             state=self._state(host),
             dns=self._dns(site, host),
             search=site.domain,
+            names=tuple(_names(site, host)),
         )
         if host.run in SERVICES:
             user = f"{SERVICE_UID}:{SERVICE_UID}"
@@ -300,7 +312,9 @@ class _Planner:
         fall back to a resolver outside the lab.
         """
         wanted = (host.resolver if host else None) or site.resolver
-        resolvers = [one for one in self._resolvers if wanted in (None, one.node)]
+        resolvers = [
+            one for one in self._resolvers if wanted in (None, one.name, one.node)
+        ]
         near = sorted(resolvers, key=lambda one: one.site != site.name)
         if not near:
             return (self._subnets(site.slot)[0][1],)
@@ -333,6 +347,19 @@ class _Planner:
             dns=self._dns(site, None),
             ports=tuple(port for port, _ in ports),
         )
+
+
+def _names(site: Site, host: Host) -> Iterator[str]:
+    """Yield all names of a host; the first web server is the domain itself, too."""
+    yield host.fqdn
+    yield from (f"{alias}.{host.domain}" for alias in host.aliases)
+    if host == web_server(site):
+        yield site.domain
+
+
+def web_server(site: Site) -> Host | None:
+    """Return the host to which the site's bare domain leads."""
+    return next((host for host in site.hosts if host.run == "http"), None)
 
 
 def _own(node: Node, host: Host) -> Node:

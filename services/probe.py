@@ -15,7 +15,7 @@ SECONDS = 5.0  # after which no answer is an answer
 def main(arguments: list[str]) -> int:
     """Probe a service once; return the exit code."""
     from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
+    from twisted.internet.defer import Deferred, maybeDeferred
     from twisted.python.failure import Failure
 
     try:
@@ -27,13 +27,13 @@ def main(arguments: list[str]) -> int:
     said: list[str] = []
 
     def ask() -> None:
-        asked: Deferred[Any] = module.probe(settings, loop)
+        asked: Deferred[Any] = maybeDeferred(module.probe, settings, loop)
         asked.addTimeout(SECONDS, loop)
         asked.addErrback(fail)
         asked.addBoth(lambda _: loop.stop())
 
     def fail(failure: Failure) -> None:
-        said.append(failure.getErrorMessage() or failure.type.__name__)
+        said.append(failure.getErrorMessage() or type(failure.value).__name__)
 
     loop.callWhenRunning(ask)
     loop.run()

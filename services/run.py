@@ -8,6 +8,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from twisted.python import usage
+
 from services.common.log import log, observe_twisted
 from services.common.settings import SettingsError
 
@@ -23,9 +25,14 @@ def parse(arguments: list[str]) -> tuple[Any, Any]:
     try:
         module = import_module(f"services.{name.removeprefix(PREFIX)}.service")
     except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("services."):
+            raise  # the service is there, but something that it needs is not
         raise SettingsError(f"there is no service {name!r}") from error
     options = module.Options()
-    options.parseOptions(arguments[1:])
+    try:
+        options.parseOptions(arguments[1:])
+    except usage.UsageError as error:
+        raise SettingsError(f"{name}: {error}") from error
     return module, options
 
 

@@ -14,19 +14,11 @@ from orchestrator.errors import LabError
 from orchestrator.plan import Network, Node
 from orchestrator.render.files import File
 from orchestrator.runtime.connection import Client
+from orchestrator.runtime.options import network_options
 from orchestrator.world import SeenNetwork, SeenNode, World
 
 LAB, NODE, DIGEST = "netarium.lab", "netarium.node", "netarium.digest"
 FQDN, RUN = "netarium.fqdn", "netarium.run"
-BRIDGE = "com.docker.network.bridge"
-ROUTED = {
-    # The host gets no IPv4 address on the bridge, translates nothing, and an
-    # engine from 28 on lets routed packets through; older ones ignore the modes.
-    f"{BRIDGE}.inhibit_ipv4": "true",
-    f"{BRIDGE}.enable_ip_masquerade": "false",
-    f"{BRIDGE}.gateway_mode_ipv4": "routed",
-    f"{BRIDGE}.gateway_mode_ipv6": "routed",
-}
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 CONFLICT = 409
 
@@ -86,13 +78,11 @@ class Engine:
 
     def create_network(self, network: Network, digest: str) -> None:
         """Make the bridge of ``network``."""
-        options = {f"{BRIDGE}.name": network.bridge}
-        options |= ROUTED if network.is_routed else {}
         with _saying(f"network {network.name}"):
             self._api.create_network(
                 network.name,
                 driver="bridge",
-                options=options,
+                options=network_options(network),
                 ipam=IPAMConfig(pool_configs=list(_pools(network))),
                 enable_ipv6=network.is_routed,
                 labels={LAB: self._lab, NODE: network.key, DIGEST: digest},

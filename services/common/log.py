@@ -22,8 +22,10 @@ def log(event: str, *, level: str = "info", **fields: Any) -> None:
 
 def observe_twisted() -> None:
     """Send what Twisted itself logs the same way: its warnings, and every failure."""
-    from twisted.logger import LogLevel, formatEvent, globalLogBeginner
+    from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner
+    from zope.interface import provider
 
+    @provider(ILogObserver)
     def write(event: Any) -> None:
         failure = event.get("log_failure")
         level = event.get("log_level", LogLevel.info)

@@ -23,11 +23,11 @@ def read_settings(path: str | Path, kind: type[T]) -> T:
     or missing key, and a value of the wrong type.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        content = Path(path).read_bytes()
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     try:
-        values = json.loads(text)
+        values = json.loads(content)
     except ValueError as error:
         raise SettingsError(f"{path} is not JSON: {error}") from error
     built: T = _build("settings", kind, values)

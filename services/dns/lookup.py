@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import dns.name
+import dns.rdataset
 from dns.name import Name
 from dns.rcode import Rcode
-from dns.rdataclass import RdataClass
 from dns.rdataset import Rdataset
 from dns.rdatatype import RdataType
-from dns.rdtypes.ANY.CNAME import CNAME
 
 from services.dns.zone import Node, Zone
 
@@ -80,9 +80,7 @@ class Zones:
     def _add_addresses(self, reply: Answer) -> None:
         present = {(name, data.rdtype) for name, data in reply.answer}
         for _, data in [*reply.answer, *reply.authority]:
-            attribute = TARGETS.get(data.rdtype)
-            for rdata in data if attribute else ():
-                host = getattr(rdata, attribute)
+            for host in _hosts(data):
                 for kind in ADDRESSES:
                     if (host, kind) not in present:
                         present.add((host, kind))
@@ -106,32 +104,31 @@ class _Search:
 
     def run(self, name: Name, rdtype: RdataType) -> Name | None:
         """Add what the zone knows; return the name to go on with, if there is one."""
+        nodes = self._zone.nodes
         encloser = self._zone.origin
         for step in self._zone.path(name):
-            held = self._zone.nodes.get(encloser, {})
-            if RdataType.DNAME in held:
-                return self._redirect(encloser, held[RdataType.DNAME], name)
-            node = self._zone.nodes.get(step)
+            dname = nodes[encloser].get(RdataType.DNAME)
+            if dname is not None:
+                return self._redirect(encloser, dname, name, rdtype)
+            node = nodes.get(step)
             if node is None:
                 return self._synthesise(encloser, name, rdtype)
-            is_cut = RdataType.NS in node
-            if is_cut and not (step == name and rdtype == RdataType.DS):
-                return self._refer(step, node)
+            servers = node.get(RdataType.NS)
+            if servers is not None and not (step == name and rdtype == RdataType.DS):
+                self._refer(step, servers)
+                return None
             encloser = step
-        return self._match(name, self._zone.nodes[name], rdtype)
+        return self._match(name, nodes[name], rdtype)
 
     def _match(self, name: Name, node: Node, rdtype: RdataType) -> Name | None:
-        if rdtype == RdataType.ANY and node:
-            self._reply.answer += [(name, data) for data in node.values()]
+        found = node.find(rdtype)
+        if found:
+            self._reply.answer += [(name, data) for data in found]
             return None
-        if rdtype in node:
-            self._reply.answer.append((name, node[rdtype]))
-            return None
-        if RdataType.CNAME in node:
-            alias = node[RdataType.CNAME]
+        alias = node.get(RdataType.CNAME)
+        if alias is not None:
             self._reply.answer.append((name, alias))
-            target: Name = next(iter(alias)).target
-            return target
+            return _target(alias)
         self._deny(Rcode.NOERROR)
         return None
 
@@ -141,28 +138,34 @@ class _Search:
         if node is None:
             self._deny(Rcode.NXDOMAIN)
             return None
-        if RdataType.NS in node and rdtype != RdataType.DS:
-            return self._refer(name, node)
+        servers = node.get(RdataType.NS)
+        if servers is not None and rdtype != RdataType.DS:
+            self._refer(name, servers)
+            return None
         return self._match(name, node, rdtype)
 
-    def _redirect(self, owner: Name, data: Rdataset, name: Name) -> Name | None:
-        """Put the DNAME's target in the place of its owner (RFC 6672 section 3)."""
+    def _redirect(
+        self, owner: Name, data: Rdataset, name: Name, rdtype: RdataType
+    ) -> Name | None:
+        """Put the DNAME's target in the place of its owner (RFC 6672 section 3).
+
+        Who asked for the CNAME itself has it with that, and needs no more.
+        """
         self._reply.answer.append((owner, data))
         prefix = name.relativize(owner)
         try:
-            target = prefix.concatenate(next(iter(data)).target)
+            target = prefix.concatenate(_target(data))
         except dns.name.NameTooLong:
             self._reply.rcode = Rcode.YXDOMAIN
             return None
-        alias = Rdataset(RdataClass.IN, RdataType.CNAME, ttl=data.ttl)
-        alias.add(CNAME(RdataClass.IN, RdataType.CNAME, target), data.ttl)
+        alias = dns.rdataset.from_text("IN", "CNAME", data.ttl, target.to_text())
         self._reply.answer.append((name, alias))
-        return target
+        return None if rdtype in (RdataType.CNAME, RdataType.ANY) else target
 
-    def _refer(self, cut: Name, node: Node) -> None:
+    def _refer(self, cut: Name, servers: Rdataset) -> None:
         """Say who knows more; that is no authoritative answer (RFC 1034 4.3.2 3b)."""
         self._reply.is_authoritative = not self._is_first
-        self._reply.authority.append((cut, node[RdataType.NS]))
+        self._reply.authority.append((cut, servers))
 
     def _deny(self, rcode: Rcode) -> None:
         """Say that there is no such name or no such data (RFC 2308 sections 2, 3).
@@ -171,8 +174,19 @@ class _Search:
         its minimum field.  After an alias the code is that of the last name.
         """
         soa = self._zone.soa
-        shown = Rdataset(RdataClass.IN, RdataType.SOA)
-        shown.update(soa)
-        shown.ttl = min(soa.ttl, next(iter(soa)).minimum)
+        minimum = cast("Any", soa[0]).minimum
+        shown = dns.rdataset.from_rdata(min(soa.ttl, minimum), soa[0])
         self._reply.rcode = rcode
         self._reply.authority.append((self._zone.origin, shown))
+
+
+def _target(data: Rdataset) -> Name:
+    """Return where a CNAME or a DNAME points."""
+    target: Name = cast("Any", data[0]).target
+    return target
+
+
+def _hosts(data: Rdataset) -> list[Name]:
+    """List the hosts that NS, MX or SRV records name."""
+    attribute = TARGETS.get(data.rdtype)
+    return [getattr(one, attribute) for one in data] if attribute else []

@@ -1,6 +1,7 @@
 """Carry DNS messages between sockets and a `Session` (RFC 1035 4.2, RFC 7766)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,14 +19,19 @@ STREAM = Via(is_stream=True)
 class Datagrams(DatagramProtocol):
     """Answer each datagram with at most one."""
 
+    transport: Any
+    noisy = False
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Pass one message on, and its reply back."""
         reply = self._session.receive(datagram, DATAGRAM)
-        if reply is not None and self.transport is not None:
-            self.transport.write(reply, addr)
+        if reply is not None:
+            # Where there is no way back, as to port 0, the reply is lost.
+            with suppress(OSError):
+                self.transport.write(reply, addr)
 
 
 class Stream(Int16StringReceiver, TimeoutMixin):
@@ -35,13 +41,18 @@ class Stream(Int16StringReceiver, TimeoutMixin):
     says nothing for a while is let go (RFC 7766 section 6.2.3).
     """
 
-    def __init__(self, session: Session, idle: float, on_end: Callable[[], None]):
+    transport: Any
+
+    def __init__(
+        self, session: Session, idle: float, clock: Any, on_end: Callable[[], None]
+    ) -> None:
         self._session = session
         self._idle = idle
         self._on_end = on_end
+        self._clock = clock
 
     def connectionMade(self) -> None:
-        """Start the clock."""
+        """Start the clock; be told to pause when the client does not read."""
         self.setTimeout(self._idle)
         self.transport.registerProducer(self, True)
 
@@ -52,16 +63,12 @@ class Stream(Int16StringReceiver, TimeoutMixin):
         if reply is not None:
             self.sendString(reply)
 
-    def pauseProducing(self) -> None:
-        """Stop reading: the client is slower than its answers."""
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read on: the client has caught up."""
-        self.transport.resumeProducing()
-
     def stopProducing(self) -> None:
         """End with the connection, as everything here does."""
+
+    def callLater(self, period: float, func: Callable[[], None]) -> Any:
+        """Take the time from the clock that was handed in."""
+        return self._clock.callLater(period, func)
 
     def timeoutConnection(self) -> None:
         """Let an idle client go."""
@@ -78,10 +85,11 @@ class Streams(ServerFactory):
 
     noisy = False
 
-    def __init__(self, session: Session, limit: int, idle: float) -> None:
+    def __init__(self, session: Session, limit: int, idle: float, clock: Any) -> None:
         self._session = session
         self._limit = limit
         self._idle = idle
+        self._clock = clock
         self._open = 0
 
     def buildProtocol(self, addr: Any) -> Stream | None:
@@ -89,7 +97,7 @@ class Streams(ServerFactory):
         if self._open >= self._limit:
             return None
         self._open += 1
-        return Stream(self._session, self._idle, self._end)
+        return Stream(self._session, self._idle, self._clock, self._end)
 
     def _end(self) -> None:
         self._open -= 1
@@ -97,6 +105,9 @@ class Streams(ServerFactory):
 
 class Asker(DatagramProtocol):
     """Ask one question by UDP and take any reply to it for an answer."""
+
+    transport: Any
+    noisy = False
 
     def __init__(self, query: bytes, address: str, port: int) -> None:
         self._query = query

@@ -50,7 +50,10 @@ class DnsService(Service):
         settings = self._settings
         for address in settings.listen:
             streams = Streams(
-                self._session, settings.tcp_connections, settings.tcp_idle
+                self._session,
+                settings.tcp_connections,
+                settings.tcp_idle,
+                self._reactor,
             )
             self._ports += [
                 self._reactor.listenUDP(

@@ -21,10 +21,12 @@ from services.dns.lookup import Answer, Record, Zones
 
 HEADER = 12
 QUERY_BIT = 0x80
+TRUNCATED_BIT = 0x02
 PLAIN_UDP = 512  # RFC 1035 section 4.2.1
 LARGEST_UDP = 1232  # what passes everywhere unfragmented; offered and used
 LARGEST_TCP = 65535
 KEPT_REPLIES = 10_000
+LARGEST_KEPT = 2048  # bytes of a query with its reply: 20 MB in all, at the most
 VERSION = "Netarium"
 CHAOS = {
     b"version.bind": "version",
@@ -47,14 +49,14 @@ class Via:
 class Session:
     """Answers messages from a server's zones.
 
-    Equal queries get equal replies, so the last ones are kept, by everything in the
-    query but its identity.
+    Equal queries get equal replies, so the last small ones are kept, by everything in
+    the query but its identity.
     """
 
     def __init__(self, name: str, zones: Zones) -> None:
         self._name = name
         self._zones = zones
-        self._kept: dict[tuple[bytes, bool], bytes | None] = {}
+        self._kept: dict[tuple[bytes, bool], bytes] = {}
 
     def receive(self, wire: bytes, via: Via) -> bytes | None:
         """Answer one message, or with None do not answer at all.
@@ -65,17 +67,22 @@ class Session:
         if len(wire) < HEADER or wire[2] & QUERY_BIT:
             return None
         key = (wire[2:], via.is_stream)
-        if key not in self._kept:
-            if len(self._kept) >= KEPT_REPLIES:
-                self._kept.clear()
-            self._kept[key] = self._answer(wire, via)
-        reply = self._kept[key]
-        return reply and wire[:2] + reply[2:]
+        reply = self._kept.get(key)
+        if reply is None:
+            reply = self._answer(wire, via)
+            if len(wire) + len(reply) <= LARGEST_KEPT:
+                self._keep(key, reply)
+        return wire[:2] + reply[2:]
 
-    def _answer(self, wire: bytes, via: Via) -> bytes | None:
+    def _keep(self, key: tuple[bytes, bool], reply: bytes) -> None:
+        if len(self._kept) >= KEPT_REPLIES:
+            self._kept.clear()
+        self._kept[key] = reply
+
+    def _answer(self, wire: bytes, via: Via) -> bytes:
         try:
-            query = dns.message.from_wire(wire, one_rr_per_rrset=False)
-        except (dns.exception.DNSException, ValueError, IndexError):
+            query = dns.message.from_wire(wire)
+        except (dns.exception.DNSException, ValueError):
             return _malformed(wire)
         return self._render(query, self._reply_to(query, via), via)
 
@@ -85,7 +92,7 @@ class Session:
             reply.set_rcode(Rcode.BADVERS)
         elif query.opcode() != Opcode.QUERY:
             reply.set_rcode(Rcode.NOTIMP)
-        elif len(query.question) != 1 or len(query.question[0]) != 0:
+        elif len(query.question) != 1:
             reply.set_rcode(Rcode.FORMERR)
         else:
             asked = query.question[0]
@@ -104,7 +111,8 @@ class Session:
         else:
             found = self._zones.answer(name, rdtype)
             if rdtype == RdataType.ANY and not via.is_stream:
-                del found.answer[1:]  # one set is an answer too (RFC 8482 section 4.1)
+                # One set is an answer too (RFC 8482 section 4.1).
+                del found.answer[1:], found.additional[:]
             _fill(reply, found)
 
     def _ask_chaos(self, reply: Message, name: Name, rdtype: Any) -> None:
@@ -122,7 +130,7 @@ class Session:
         if not via.is_stream:
             limit = min(max(query.payload, PLAIN_UDP), LARGEST_UDP)
         wire: bytes = reply.to_wire(max_size=limit, prefer_truncation=True)
-        return wire
+        return _mark_truncated(wire) if _lacks_glue(reply, wire) else wire
 
 
 def _begin(query: Message) -> Message:
@@ -152,13 +160,29 @@ def _fill(reply: Message, found: Answer) -> None:
 def _as_rrset(record: Record) -> dns.rrset.RRset:
     name, data = record
     rrset = dns.rrset.RRset(name, data.rdclass, data.rdtype, data.covers)
-    rrset.update(data)
+    rrset.items = data.items  # shared, for nobody changes them
     rrset.ttl = data.ttl
     return rrset
 
 
+def _lacks_glue(reply: Message, wire: bytes) -> bool:
+    """Tell whether a referral left glue out: it has to say so (RFC 9471 section 3)."""
+    if reply.flags & Flag.AA:
+        return False
+    wanted = sum(map(len, reply.additional)) + (reply.edns >= 0)
+    return int.from_bytes(wire[10:HEADER], "big") < wanted
+
+
+def _mark_truncated(wire: bytes) -> bytes:
+    return wire[:2] + bytes([wire[2] | TRUNCATED_BIT]) + wire[3:]
+
+
 def _malformed(wire: bytes) -> bytes:
-    """Say FORMERR with the query's identity and opcode, and nothing else."""
+    """Refuse what cannot be read, with its identity and opcode and nothing else.
+
+    What form a message of another opcode should have is not known here.
+    """
     opcode_and_rd = wire[2] & 0x79
-    flags = bytes([QUERY_BIT | opcode_and_rd, Rcode.FORMERR])
-    return wire[:2] + flags + bytes(8)
+    is_query = (wire[2] >> 3) & 0x0F == Opcode.QUERY
+    rcode = Rcode.FORMERR if is_query else Rcode.NOTIMP
+    return wire[:2] + bytes([QUERY_BIT | opcode_and_rd, rcode]) + bytes(8)

@@ -66,12 +66,6 @@ def fold(name: Name) -> Labels:
     return tuple([label.lower() for label in name.labels])
 
 
-def ancestors(name: Name) -> Iterator[Name]:
-    """Yield the name itself, then each domain around it, the root last."""
-    for start in range(len(name.labels)):
-        yield Name(name.labels[start:])
-
-
 class Cache:
     """RRsets, proven absences and failures, bounded in bytes, oldest use out first."""
 

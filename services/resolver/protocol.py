@@ -16,7 +16,7 @@ from twisted.python.failure import Failure as Fault
 from services.resolver.cache import Failure
 from services.resolver.reply import Question
 from services.resolver.resolve import Resolver
-from services.resolver.session import Query, Session
+from services.resolver.session import HEADER, Query, Session
 from services.resolver.steps import Outcome, Result, Steps
 from services.resolver.upstream.protocol import Upstream
 
@@ -140,9 +140,9 @@ class TcpListener(Int16StringReceiver):
         self._rest()
         if isinstance(reply, Query):
             self._pending += 1
-            self._flow()
             answer = self._shared.recursion.ask(reply.question)
             answer.addCallback(self._answer, reply)
+            self._flow()  # last: to pause and read on in here would read twice
         elif reply is not None:
             self.sendString(reply)
         else:
@@ -236,7 +236,8 @@ class Probe(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Take any good answer with our id."""
-        if datagram[:2] == VERSION_QUERY[:2] and datagram[3] & 0x0F == Rcode.NOERROR:
+        is_ours = len(datagram) >= HEADER and datagram[:2] == VERSION_QUERY[:2]
+        if is_ours and datagram[3] & 0x0F == Rcode.NOERROR:
             self._end(None)
 
     def connectionRefused(self) -> None:

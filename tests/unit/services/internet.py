@@ -15,7 +15,7 @@ from dns.rrset import RRset
 
 from services.resolver.cache import Cache
 from services.resolver.delegation import Delegations, Network
-from services.resolver.reply import Question
+from services.resolver.reply import Question, targets
 from services.resolver.resolve import Resolver
 from services.resolver.servers import Servers
 from services.resolver.steps import Ask, Outcome, Result, Steps, Trouble
@@ -146,27 +146,35 @@ def _answer(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
             reply.answer.append(dname)
             return
     reply.flags |= dns.flags.AA
-    if question.rdtype == RdataType.ANY and (node_sets := zone.get_node(name)):
-        reply.answer += [zone.find_rrset(name, one.rdtype) for one in node_sets]
-        return
+    _answer_name(zone, question, reply)
+
+
+def _answer_name(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
+    """Fill in what the zone holds at the very name, or that it holds nothing."""
+    name = question.name
     found = zone.get_rrset(name, question.rdtype)
     alias = zone.get_rrset(name, "CNAME")
-    if found is not None:
+    if question.rdtype == RdataType.ANY and (node_sets := zone.get_node(name)):
+        reply.answer += [zone.find_rrset(name, one.rdtype) for one in node_sets]
+    elif found is not None:
         reply.answer.append(found)
         if question.rdtype == RdataType.NS:
             reply.additional += _addresses(zone, found)
     elif alias is not None:
         reply.answer.append(alias)
-        target = alias[0].target
-        if target.is_subdomain(origin) and target not in {
-            one.name for one in reply.answer
-        }:
-            _answer(zone, Question(target, question.rdtype), reply)
+        _answer_target(zone, Question(targets(alias)[0], question.rdtype), reply)
     else:
         exists = any(node.is_subdomain(name) for node in zone.nodes)
         reply.set_rcode(dns.rcode.NOERROR if exists else dns.rcode.NXDOMAIN)
-        soa = zone.get_rrset(origin, "SOA")
+        soa = zone.get_rrset(_origin(zone), "SOA")
         reply.authority += [soa] if soa else []
+
+
+def _answer_target(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
+    """Follow an alias within the zone, but not in a circle."""
+    seen = {one.name for one in reply.answer}
+    if question.name.is_subdomain(_origin(zone)) and question.name not in seen:
+        _answer(zone, question, reply)
 
 
 def _addresses(zone: dns.zone.Zone, servers: RRset) -> list[RRset]:

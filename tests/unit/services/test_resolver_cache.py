@@ -259,3 +259,11 @@ def test_a_forgotten_entry_is_gone_and_its_place_is_free() -> None:
 
     assert cache.cost == 0
     assert recall(cache, 1) is None
+
+
+def test_a_failure_is_no_data() -> None:
+    """Nothing is to be read out of it, not even when glue would do."""
+    cache = Cache(10_000)
+    cache.put_failure(NAME, A, Failure(22, "nobody answers"), 1, now=0)
+
+    assert cache.get(NAME, A, 0, Rank.GLUE) is None

@@ -226,3 +226,10 @@ def test_records_beside_the_question_are_not_taken() -> None:
 
     assert isinstance(reading, Found)
     assert texts(reading.chain) == ["www.example.com. A 192.0.2.1"]
+
+
+def test_a_referral_that_claims_authority_leads_down_too() -> None:
+    """Some servers set AA on everything; without a SOA it denies nothing."""
+    text = ";AUTHORITY\nexample.com. 60 IN NS ns1.example.com."
+
+    assert isinstance(read(text, zone="com"), Referral)

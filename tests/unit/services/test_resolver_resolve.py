@@ -6,9 +6,20 @@ from ipaddress import ip_network
 import dns.flags
 import pytest
 from dns.edns import EDECode
+from dns.name import from_text
 from dns.rcode import Rcode
 
-from services.resolver.steps import MOST_QUERIES, Ask, Outcome, Trouble
+from services.resolver.delegation import Delegations
+from services.resolver.resolve import Resolver
+from services.resolver.servers import Servers
+from services.resolver.steps import (
+    MOST_QUERIES,
+    Ask,
+    ExhaustedError,
+    Outcome,
+    Trouble,
+    Work,
+)
 from tests.unit.services.internet import (
     COM,
     COM_ZONE,
@@ -348,16 +359,16 @@ def test_a_server_without_edns_is_asked_plainly_from_then_on(rcode: str) -> None
 
 def test_a_server_without_glue_is_looked_up() -> None:
     """A zone may be served by machines of another domain."""
-    without_glue = COM_ZONE.replace("example NS ns1.example", "example NS ns1.other")
-    other = f"$ORIGIN other.com.\n$TTL 60\n@ SOA a b 1 2 3 4 5\nns1 A {OTHER}\n"
-    internet = Internet({COM: serve(without_glue), OTHER: serve(EXAMPLE_ZONE, other)})
+    without_glue = COM_ZONE.replace("example NS ns1.example", "example NS www.other")
+    internet = Internet({COM: serve(without_glue), "192.0.2.4": serve(EXAMPLE_ZONE)})
 
     result = internet.resolve("www.example.com")
 
     assert texts(result.answer) == ["www.example.com. A 192.0.2.1"]
-    assert internet.questions()[-2:] == [
-        f"{OTHER} ns1.other.com. A",
-        f"{OTHER} www.example.com. A",
+    assert internet.questions()[-3:] == [
+        f"{COM} other.com. A",
+        f"{OTHER} www.other.com. A",
+        "192.0.2.4 www.example.com. A",
     ]
 
 
@@ -503,3 +514,63 @@ def test_each_step_is_noted_with_what_came_and_what_follows() -> None:
 def test_the_case_of_the_question_is_the_same_question() -> None:
     """Names differ in case only for the eye (RFC 4343)."""
     assert ask_for("WWW.example.com") == ask_for("www.EXAMPLE.com")
+
+
+def test_what_is_known_of_a_shortened_question_is_not_asked_again() -> None:
+    """The way down asks for the names between, and they may be in the cache."""
+    internet = Internet()
+    internet.resolve("deep.example.com")
+    internet.asked.clear()
+
+    internet.resolve("x.deep.example.com")
+
+    assert internet.questions() == [f"{EXAMPLE} x.deep.example.com. A"]
+
+
+def test_a_name_that_a_dname_makes_too_long_is_so_from_the_cache_too() -> None:
+    """RFC 6672 section 2.2: a remembered DNAME renames as the server did."""
+    target = ".".join(["a" * 60] * 3)
+    internet = Internet({EXAMPLE: serve(f"{EXAMPLE_ZONE}long DNAME {target}.other\n")})
+    internet.resolve("x.long.example.com")
+    internet.asked.clear()
+
+    result = internet.resolve(".".join(["b" * 60, "b" * 60, "long.example.com"]))
+
+    assert result.rcode == Rcode.YXDOMAIN
+    assert internet.asked == []
+
+
+def test_a_long_path_of_remembered_aliases_is_no_answer() -> None:
+    """Each may be fine by itself, and was learnt by a question of its own."""
+    links = "".join(f"a{number} CNAME a{number + 1}\n" for number in range(30))
+    internet = Internet({EXAMPLE: serve(EXAMPLE_ZONE + links)})
+    for number in range(30):
+        internet.resolve(f"a{number}.example.com", "CNAME")
+
+    assert internet.resolver.recall(ask_for("a0.example.com")) is None
+    assert internet.resolve("a0.example.com").rcode == Rcode.SERVFAIL
+
+
+def test_nobody_needs_to_follow_the_steps() -> None:
+    """Noting them is for teaching, and off by default."""
+    internet = Internet()
+    hints = Delegations({ROOT: from_text("a.root.")}, internet.cache, lambda: 0.0)
+    resolver = Resolver(internet.cache, hints, Servers(lambda: 0.5), lambda: 0.0)
+
+    result = internet.run(resolver.resolve(ask_for("www.example.com")))
+
+    assert texts(result.answer) == ["www.example.com. A 192.0.2.1"]
+    assert internet.notes == []
+
+
+def test_the_work_for_one_question_is_bounded_in_queries_and_time() -> None:
+    """RFC 9520 and CVE-2020-8616: whatever else happens, this holds."""
+    work = Work(1, ask_for("www.example.com"), deadline=5.0)
+
+    assert [work.allow_query(2.0, now) for now in (0.0, 4.5)] == [2.0, 0.5]
+    with pytest.raises(ExhaustedError, match="no answer in time"):
+        work.allow_query(2.0, 5.0)
+    for _ in range(MOST_QUERIES - work.queries):
+        work.allow_query(2.0, 0.0)
+    with pytest.raises(ExhaustedError, match=f"gave up after {MOST_QUERIES} queries"):
+        work.allow_query(2.0, 0.0)

@@ -1,15 +1,17 @@
 """The resolver's talk with clients: who is served, and the shape of replies."""
 
 from ipaddress import ip_network
+from typing import Any
 
 import dns.flags
 import dns.message
 import pytest
-from dns.edns import EDECode, EDEOption, GenericOption
+from dns.edns import EDECode, EDEOption, GenericOption, OptionType
 from dns.message import Message
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 from dns.rrset import from_text as rrset_from_text
+from dns.tsig import Key
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,10 +35,10 @@ SESSION = Session("resolver.isp.net", [ip_network("198.18.0.0/18")], recall)
 
 
 def make_query(
-    name: str = "www.example.", rdtype: str = "A", **options: object
+    name: str = "www.example.", rdtype: str = "A", **options: Any
 ) -> Message:
     """Write a client's question."""
-    return dns.message.make_query(name, rdtype, **options)  # type: ignore[arg-type]
+    return dns.message.make_query(name, rdtype, **options)
 
 
 def exchange(
@@ -150,6 +152,14 @@ def test_what_is_not_done_is_said(
     assert errors(reply) == code
 
 
+def test_a_signed_query_is_not_for_us() -> None:
+    """RFC 8945 5.2.1: no key is shared with anybody here."""
+    query = make_query()
+    query.use_tsig(Key("key.", b"secret"))
+
+    assert exchange(query).rcode() == Rcode.NOTAUTH
+
+
 def test_without_rd_the_cache_is_all_there_is() -> None:
     """``dig +norecurse`` shows what the resolver remembers."""
     assert exchange(make_query("known.example.", flags=0)).answer
@@ -220,7 +230,7 @@ def test_a_failure_is_explained() -> None:
     ids=["plain", "too small", "as asked", "capped", "TCP"],
 )
 def test_a_reply_is_never_longer_than_the_client_takes(
-    options: dict[str, object], over_tcp: bool, limit: int
+    options: dict[str, Any], over_tcp: bool, limit: int
 ) -> None:
     """TC sends the client to TCP; a fragment would be lost or forged."""
     data = [f"192.0.2.{number}" for number in range(200)]
@@ -238,7 +248,9 @@ def test_a_reply_is_never_longer_than_the_client_takes(
 
 def test_padding_is_for_encrypted_transports_only() -> None:
     """RFC 8467: a padded UDP reply would only be larger."""
-    query = make_query(use_edns=0, options=[GenericOption(12, bytes(10))])
+    query = make_query(
+        use_edns=0, options=[GenericOption(OptionType.PADDING, bytes(10))]
+    )
 
     reply = finish(query, Result(Rcode.NOERROR))
 

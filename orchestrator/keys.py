@@ -1,0 +1,242 @@
+"""The keys of a lab: made once into `.lab/NAME/`, and read from there ever after."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from orchestrator.plan import Node, Plan
+
+AUTHORITY_DAYS = 3650
+CERTIFICATE_DAYS = 397  # what browsers take at the most
+RENEW_DAYS = 30  # before the end
+# The images hold a link by the hash of just this name: keep them together.
+ORGANISATION, AUTHORITY = "Netarium", "Netarium Lab CA"
+PEM = serialization.Encoding.PEM
+NO_PASSWORD = serialization.NoEncryption()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All keys of one lab, as the bytes of their files.
+
+    ``certificates`` maps nodes to a certificate and its private key, ``ssh_hosts``
+    clients to a private and a public key; ``authority`` is the certificate of the
+    lab's own authority.
+    """
+
+    authority: bytes
+    certificates: dict[str, tuple[bytes, bytes]]
+    ssh_hosts: dict[str, tuple[bytes, bytes]]
+    login_public: bytes
+
+
+def load_keys(directory: Path, plan: Plan, now: datetime) -> Keys:
+    """Read the keys of a lab; make those that are missing, outdated or unreadable.
+
+    ``now`` is an aware time.  Raises `OSError` where the directory cannot be written.
+    """
+    store = _Store(directory)
+    authority = _Authority.load(store, now)
+    hosts = [node for node in plan.nodes if node.names]
+    clients = [node for node in plan.nodes if node.run == "client"]
+    return Keys(
+        authority=_pem(authority.certificate),
+        certificates={
+            node.key: _certificate(store, authority, node, now) for node in hosts
+        },
+        ssh_hosts={node.key: _ssh_key(store, f"ssh/{node.key}") for node in clients},
+        login_public=_ssh_key(store, "id_ed25519")[1],
+    )
+
+
+class _Store:
+    """A directory of secrets: each file is whole or not there, and its owner's."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, name: str) -> bytes:
+        path = self._directory / name
+        return path.read_bytes() if path.exists() else b""
+
+    def write(self, name: str, data: bytes) -> None:
+        path = self._directory / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.new")
+        aside.unlink(missing_ok=True)
+        aside.touch(mode=0o600)
+        aside.write_bytes(data)
+        aside.replace(path)
+
+
+@dataclass(frozen=True)
+class _Authority:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def load(cls, store: _Store, now: datetime) -> "_Authority":
+        """Read the lab's authority, or found a new one."""
+        known = _read_pair(store.read("ca.key") + store.read("ca.crt"))
+        if known and _is_valid(known[0], now):
+            return cls(*known)
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _build_authority(key, now)
+        store.write("ca.key", _private_pem(key))
+        store.write("ca.crt", _pem(certificate))
+        return cls(certificate, key)
+
+
+def _certificate(
+    store: _Store, authority: _Authority, node: Node, now: datetime
+) -> tuple[bytes, bytes]:
+    name = f"tls/{node.key}.pem"
+    known = _read_pair(store.read(name))
+    if known and _is_valid(known[0], now) and _is_for(known[0], node, authority):
+        return _pem(known[0]), _private_pem(known[1])
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _build_certificate(authority, key, node, now)
+    store.write(name, _private_pem(key) + _pem(certificate))
+    return _pem(certificate), _private_pem(key)
+
+
+def _read_pair(
+    data: bytes,
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None:
+    """Read a key and its certificate; None for what is no such pair."""
+    try:
+        key = serialization.load_pem_private_key(data, None)
+        certificate = x509.load_pem_x509_certificate(data)
+    except ValueError:
+        return None
+    is_pair = certificate.public_key() == key.public_key()
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not is_pair:
+        return None
+    return certificate, key
+
+
+def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return begin <= now < end - timedelta(days=RENEW_DAYS)
+
+
+def _is_for(certificate: x509.Certificate, node: Node, authority: _Authority) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return list(found.value) == _subjects(node)
+
+
+def _subjects(node: Node) -> list[x509.GeneralName]:
+    own: Iterable[IPv4Address | IPv6Address] = (node.addresses.v4, node.addresses.v6)
+    return [*map(x509.DNSName, node.names), *map(x509.IPAddress, own)]
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, now: datetime, days: int
+) -> x509.CertificateBuilder:
+    begin = now - timedelta(hours=1)  # the clocks of nodes may differ a little
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _build_authority(
+    key: ec.EllipticCurvePrivateKey, now: datetime
+) -> x509.Certificate:
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANISATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, AUTHORITY),
+        ]
+    )
+    public = key.public_key()
+    return (
+        _builder(name, name, now, AUTHORITY_DAYS)
+        .public_key(public)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _build_certificate(
+    authority: _Authority, key: ec.EllipticCurvePrivateKey, node: Node, now: datetime
+) -> x509.Certificate:
+    issuer = authority.certificate
+    # A common name holds 64 characters; what counts are the alternative names.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node.fqdn[:64])])
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    public = key.public_key()
+    return (
+        _builder(subject, issuer.subject, now, CERTIFICATE_DAYS)
+        .public_key(public)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_subjects(node)), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), False)
+        .add_extension(identifier, critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+
+
+def _usage(
+    *,
+    digital_signature: bool = False,
+    key_cert_sign: bool = False,
+    crl_sign: bool = False,
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(PEM)
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(PEM, form, NO_PASSWORD)
+
+
+def _ssh_key(store: _Store, name: str) -> tuple[bytes, bytes]:
+    """Read an ssh key, or make one; return its private and its public half."""
+    private = store.read(name)
+    try:
+        key = serialization.load_ssh_private_key(private, None)
+    except ValueError:
+        key = ed25519.Ed25519PrivateKey.generate()
+        form = serialization.PrivateFormat.OpenSSH
+        private = key.private_bytes(PEM, form, NO_PASSWORD)
+        store.write(name, private)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return private, public + b"\n"

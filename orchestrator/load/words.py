@@ -1,0 +1,239 @@
+"""Words of a lab's file: each function reads one, or raises `ValueError`.
+
+The error says what is wrong and, after a semicolon, what would be right.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import PurePosixPath
+
+from orchestrator.model import Port
+
+LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 section 2.1, lower case
+DOMAIN = rf"{LABEL}(\.{LABEL})*"
+ZONE_LABEL = "[a-z0-9_/]([a-z0-9_/-]{0,61}[a-z0-9_/])?"  # `_tcp`, RFC 2317 `0/25`
+ZONE = rf"\.|{ZONE_LABEL}(\.{ZONE_LABEL})*\.?"
+USER = "[a-z_][a-z0-9_-]{0,31}"  # useradd(8)
+VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
+SIZE = "[0-9]+[KMGkmg]?"
+PORT = r"(([0-9.]+:)?[0-9]+:)?[0-9]+"
+LONGEST_DOMAIN = 253
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+LEAST_MEMORY = 6 << 20  # what the engine asks for at least
+LAST_PORT = 65_535
+LARGEST_POOL = 8
+# What a container may hold: what engines give by default, and the network's own.
+CAPS = (
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "KILL",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+    "SYS_NICE",
+)
+# Accounts that the images have already.
+SYSTEM_USERS = (
+    *("root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news"),
+    *("uucp", "proxy", "www-data", "backup", "list", "irc", "_apt", "nobody"),
+    *("netarium", "sshd", "messagebus", "systemd-network"),
+)
+RESERVED_PATHS = ("/", "/dev", "/etc", "/proc", "/run", "/sys", "/tmp")
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """Return the nearest known word as a question, or the list of all."""
+    words = list(known)
+    near = get_close_matches(word, words, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(words)}"
+
+
+def _match(
+    pattern: str, what: str, example: str, most: int = 63
+) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text) or len(text) > most:
+            raise ValueError(f"{text!r} is not {what}; {example} would be right")
+        return text
+
+    return read
+
+
+label = _match(LABEL, "a name", "letters a to z, digits and hyphens, as in ns1,")
+domain = _match(DOMAIN, "a domain name", "one such as campus.edu", LONGEST_DOMAIN)
+variable = _match(VARIABLE, "a variable's name", "one such as TZ", 1000)
+_user = _match(USER, "a user's name", "one such as alice")
+_zone = _match(ZONE, "a zone", "a domain name such as campus.edu, or '.',")
+
+
+def zone(text: str) -> str:
+    """Read the name of a zone; a dot at its end is left out, except for the root."""
+    name = _zone(text.lower())
+    if len(name) > LONGEST_DOMAIN:
+        raise ValueError(f"{text!r} is too long; 253 characters would be right")
+    return name.rstrip(".") or "."
+
+
+def user(text: str) -> str:
+    """Read a user's name; one that the system needs itself is refused."""
+    if text in SYSTEM_USERS:
+        raise ValueError(f"{text} is an account of the system; choose another name")
+    return _user(text)
+
+
+def password(text: str) -> str:
+    """Read a password: one line that is not empty."""
+    if not text or not text.isprintable():
+        raise ValueError("a password is one line of text; one such as wonderland")
+    return text
+
+
+def line(text: str) -> str:
+    """Read a line of text without control characters."""
+    if not text.isprintable():
+        raise ValueError(
+            f"{text!r} holds control characters; plain text would be right"
+        )
+    return text
+
+
+def full_name(text: str) -> str:
+    """Read a person's name as the account files can hold it."""
+    if ":" in line(text) or "," in text:
+        raise ValueError(
+            f"{text!r} holds a colon or comma; a plain name would be right"
+        )
+    return text
+
+
+def address(text: str) -> IPv4Address:
+    """Read an IPv4 address."""
+    try:
+        return IPv4Address(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is not an IPv4 address; one such as 198.18.3.80 would be right"
+        ) from error
+
+
+def pool(text: str) -> IPv4Network:
+    """Read an IPv4 network; whether it has room for all sites shows later."""
+    try:
+        network = IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is not an IPv4 network; one such as 198.18.0.0/18 would be right"
+        ) from error
+    if network.prefixlen < LARGEST_POOL:
+        raise ValueError(
+            f"{text} is too large; /{LARGEST_POOL} or longer would be right"
+        )
+    return network
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Make a function that reads a whole number in a range."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise ValueError(
+                f"{text!r} is not a number from {least} to {most}; "
+                f"one such as {least} would be right"
+            )
+        return int(text)
+
+    return read
+
+
+def version(text: str) -> str:
+    """Read the version of the file's form; there is only one yet."""
+    if text != "1":
+        raise ValueError(f"{text!r} is unknown; version: 1 would be right")
+    return text
+
+
+def one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """Make a function that takes one of the known words."""
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{text!r} is unknown; {hint(text, known)}")
+        return text
+
+    return read
+
+
+def cap(text: str) -> str:
+    """Read a capability's name, such as NET_RAW."""
+    return one_of(CAPS)(text.upper().removeprefix("CAP_"))
+
+
+def memory(text: str) -> int:
+    """Read a size in bytes, such as 64M."""
+    if not re.fullmatch(SIZE, text) or len(text) > 15:
+        raise ValueError(f"{text!r} is not a size; one such as 64M would be right")
+    digits = text.rstrip("KMGkmg")
+    size = int(digits) * UNITS[text[len(digits) :].lower()]
+    if size < LEAST_MEMORY:
+        raise ValueError(f"{text} is too little; 6M or more would be right")
+    return size
+
+
+def cpus(text: str) -> float:
+    """Read how many processors a node may use, such as 0.5."""
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) or float(text) < 0.01:
+        raise ValueError(f"{text!r} is not a number of CPUs; 0.5 would be right")
+    return float(text)
+
+
+def port(text: str) -> Port:
+    """Read ``[LISTEN:]OUTSIDE:INSIDE``, or one number for both."""
+    if not re.fullmatch(PORT, text):
+        raise ValueError(f"{text!r} is not a port; one such as 8080:80 would be right")
+    *listen, outside, inside = text.split(":") if ":" in text else (text, text)
+    read = whole(1, LAST_PORT)
+    if listen:
+        return Port(read(outside), read(inside), address(listen[0]))
+    return Port(read(outside), read(inside))
+
+
+def command(text: str) -> tuple[str, ...]:
+    """Read a command as a shell splits it."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} cannot be split: {error}; a list of words would be right"
+        ) from error
+
+
+def target(text: str) -> str:
+    """Read where files go inside a node: an absolute path, not the system's own."""
+    path = PurePosixPath(text)
+    if not path.is_absolute() or ".." in path.parts or not line(text):
+        raise ValueError(f"{text!r} is not an absolute path; /srv/www would be right")
+    if str(path) in RESERVED_PATHS or "netarium" in path.parts:
+        raise ValueError(f"{text} belongs to the system; /srv/www would be right")
+    return str(path)
+
+
+def image(text: str) -> str:
+    """Read an image's name."""
+    if not re.fullmatch(r"[a-z0-9][A-Za-z0-9._/:@-]*", text):
+        raise ValueError(
+            f"{text!r} is not an image; one such as debian:trixie would be right"
+        )
+    return text

@@ -1,0 +1,60 @@
+"""Records that a lab's author adds to a zone, as lines of a master file."""
+
+import dns.exception
+import dns.rdatatype
+import dns.zonefile
+from dns.name import Name, from_text
+from dns.rdatatype import RdataType
+from dns.rrset import RRset
+
+TTL = 3600  # seconds, where a line names none
+TARGETS = ("target", "exchange", "mname")  # what dnspython calls names that lead on
+
+
+def parse_record(text: str, zone: str) -> RRset:
+    """Read one line, ``OWNER [TTL] [CLASS] TYPE DATA``, relative to ``zone``.
+
+    Raises `ValueError` that says what is wrong and what would be right.
+    """
+    try:
+        found = dns.zonefile.read_rrsets(
+            text, rdclass=None, default_ttl=TTL, origin=absolute(zone)
+        )
+    except (dns.exception.DNSException, ValueError, KeyError) as error:
+        why = str(error).removeprefix("<input>:1: ") or type(error).__name__
+        example = "one such as 'news 300 CNAME www' would be right"
+        raise ValueError(f"{text!r} is no record ({why}); {example}") from error
+    if len(found) != 1:
+        raise ValueError(f"{text!r} is {len(found)} records; one would be right")
+    return found[0]
+
+
+def absolute(name: str) -> Name:
+    """Turn a domain name without a dot at the end into dnspython's form."""
+    return from_text(name if name.endswith(".") else f"{name}.")
+
+
+def plain(name: Name) -> str:
+    """Write a name without the dot at the end, in lower case; the root is ``.``."""
+    return name.canonicalize().to_text(omit_final_dot=len(name) > 1)
+
+
+def targets(record: RRset) -> list[str]:
+    """List the names that a record leads to: of CNAME, NS, MX, SRV and their like."""
+    found = []
+    for data in record:
+        for field in TARGETS:
+            name = getattr(data, field, None)
+            if isinstance(name, Name) and len(name) > 1:
+                found.append(plain(name))
+    return found
+
+
+def kind(record: RRset) -> str:
+    """Return a record's type as it is written: ``CNAME``."""
+    return dns.rdatatype.to_text(record.rdtype)
+
+
+def is_alone(record: RRset) -> bool:
+    """Tell whether nothing else may stand beside a record (RFC 1034 section 3.6.2)."""
+    return bool(record.rdtype == RdataType.CNAME)

@@ -1,0 +1,116 @@
+"""Every file of every node, from a lab, its plan and its keys.  Pure."""
+
+from collections.abc import Iterator
+from html import escape
+
+from orchestrator.keys import Keys
+from orchestrator.model import Host, Lab, Site
+from orchestrator.plan import CONFIG, SERVICE_UID, SERVICES, Node, Plan
+from orchestrator.render.accounts import render_accounts
+from orchestrator.render.files import File
+from orchestrator.render.router import render_router
+from orchestrator.render.settings import LAB_PAGES, OWN_PAGES, render_settings
+from orchestrator.render.zones import render_zone, zone_file
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{domain}</title>
+<style>
+  body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto;
+         padding: 0 1rem; color: #1c2733 }}
+  code {{ background: #eef2f6; padding: .1em .3em; border-radius: .2em }}
+</style>
+<h1>{domain}</h1>
+<p>This is <code>{fqdn}</code>, the web server of the site {site}.</p>
+<p>It has pages of your own after <code>files: {{{root}: ./pages}}</code> in the lab's
+file.</p>
+</html>
+"""
+MOTD = """\
+Welcome to {fqdn}, a machine in the lab {lab}.
+
+  dig +trace {other}      a name from the root down
+  curl https://{other}/   a page, with the lab's own certificate
+  traceroute {other}      the way, router by router
+
+"""
+
+
+def render_lab(lab: Lab, plan: Plan, keys: Keys) -> dict[str, tuple[File, ...]]:
+    """Return the files of every node, by its key, in a fixed order."""
+    files = {
+        node.key: tuple(render_router(plan, node))
+        for node in plan.nodes
+        if node.run == "router"
+    }
+    for site in lab.sites:
+        for host in site.hosts:
+            files[host.node] = tuple(_host(lab, plan, keys, site, host))
+    return files
+
+
+def _host(lab: Lab, plan: Plan, keys: Keys, site: Site, host: Host) -> Iterator[File]:
+    node = plan.node(host.node)
+    yield File(f"{CONFIG}/ca.crt", keys.authority)
+    yield from _certificate(keys, node)
+    if host.run in SERVICES:
+        text = render_settings(lab, plan, host)
+        yield File(f"{CONFIG}/settings.json", text.encode())
+    if host.run == "dns":
+        yield from _zones(lab, plan, node)
+    elif host.run == "http" and not host.files:
+        yield from _page(site, host)
+    elif host.run == "client":
+        yield from _client(lab, keys, site, node)
+
+
+def _certificate(keys: Keys, node: Node) -> Iterator[File]:
+    """Yield the node's certificate; its key is for the service's user alone."""
+    certificate, key = keys.certificates[node.key]
+    owner = SERVICE_UID if node.run in SERVICES else 0
+    folder = f"{CONFIG}/tls"
+    yield File(folder, mode=0o755, is_directory=True)
+    yield File(f"{folder}/cert.pem", certificate)
+    yield File(f"{folder}/key.pem", key, mode=0o400, uid=owner, gid=owner)
+
+
+def _zones(lab: Lab, plan: Plan, node: Node) -> Iterator[File]:
+    yield File(f"{CONFIG}/zones", mode=0o755, is_directory=True)
+    for authority in plan.authorities:
+        if node.key in authority.servers:
+            text = render_zone(lab, plan, authority)
+            yield File(f"{CONFIG}/zones/{zone_file(authority.origin)}", text.encode())
+
+
+def _page(site: Site, host: Host) -> Iterator[File]:
+    page = PAGE.format(
+        domain=escape(site.domain),
+        fqdn=escape(host.fqdn),
+        site=escape(site.name),
+        root=OWN_PAGES,
+    )
+    yield File(LAB_PAGES, mode=0o755, is_directory=True)
+    yield File(f"{LAB_PAGES}/index.html", page.encode())
+
+
+def _client(lab: Lab, keys: Keys, site: Site, node: Node) -> Iterator[File]:
+    servers = "".join(f"nameserver {address}\n" for address in node.dns)
+    text = f"{servers}search {node.search}\n"
+    yield File(f"{CONFIG}/resolv.conf", text.encode())
+    yield File(f"{CONFIG}/motd", _motd(lab, site, node).encode())
+    yield File(f"{CONFIG}/ssh", mode=0o755, is_directory=True)
+    yield File(f"{CONFIG}/ssh/authorized_keys", keys.login_public)
+    private, public = keys.ssh_hosts[node.key]
+    yield File(f"{CONFIG}/ssh/ssh_host_ed25519_key", private, mode=0o400)
+    yield File(f"{CONFIG}/ssh/ssh_host_ed25519_key.pub", public)
+    yield from render_accounts(site.users)
+
+
+def _motd(lab: Lab, site: Site, node: Node) -> str:
+    webs = [host for host in lab.hosts() if host.run == "http"]
+    far = sorted(webs, key=lambda host: host.site == site.name)
+    other = far[0].fqdn if far else node.fqdn
+    return MOTD.format(fqdn=node.fqdn, lab=lab.name, other=other)

@@ -1,0 +1,67 @@
+"""The settings of each service: one JSON file, as the service's own README lists it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.model import Host, Json, Lab
+from orchestrator.plan import CONFIG, Node, Plan
+from orchestrator.render.zones import zone_file
+
+OWN_PAGES = "/srv/www"
+LAB_PAGES = f"{CONFIG}/www"
+
+
+def render_settings(lab: Lab, plan: Plan, host: Host) -> str:
+    """Write a service's settings; what the file sets stands above what is derived."""
+    node = plan.node(host.node)
+    own = node.addresses
+    derived: dict[str, Json] = {
+        "name": host.fqdn,
+        "addresses": [str(own.v4), str(own.v6)],
+        **MAKERS[host.run](plan, host, node),
+    }
+    return json.dumps({**derived, **host.settings}, indent=2, sort_keys=True) + "\n"
+
+
+def _dns(plan: Plan, host: Host, node: Node) -> dict[str, Json]:
+    zones: list[Json] = [
+        {"origin": one.origin, "file": f"{CONFIG}/zones/{zone_file(one.origin)}"}
+        for one in plan.authorities
+        if node.key in one.servers
+    ]
+    return {"zones": zones}
+
+
+def _resolver(plan: Plan, host: Host, node: Node) -> dict[str, Json]:
+    root = next(one for one in plan.authorities if one.origin == ".")
+    servers = [plan.node(key) for key in root.servers]
+    roots: list[Json] = [
+        {
+            "name": server.fqdn,
+            "addresses": [str(server.addresses.v4), str(server.addresses.v6)],
+        }
+        for server in servers
+    ]
+    clients: list[Json] = [str(plan.pool), str(plan.prefix6), "127.0.0.0/8", "::1/128"]
+    return {"roots": roots, "clients": clients}
+
+
+def _http(plan: Plan, host: Host, node: Node) -> dict[str, Json]:
+    return {
+        "root": pages_root(host),
+        "names": list(node.names),
+        "certificate": f"{CONFIG}/tls/cert.pem",
+        "key": f"{CONFIG}/tls/key.pem",
+    }
+
+
+def pages_root(host: Host) -> str:
+    """Return where a web server's pages are: the author's own, or the lab's one."""
+    targets = [target for target, _ in host.files]
+    if OWN_PAGES in targets:
+        return OWN_PAGES
+    return targets[0] if targets else LAB_PAGES
+
+
+MAKERS: Mapping[str, Any] = {"dns": _dns, "resolver": _resolver, "http": _http}

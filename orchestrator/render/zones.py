@@ -1,0 +1,173 @@
+"""Zones as master files: what a lab's file says, and everything that follows from it.
+
+SOA, NS, glue, A, AAAA, CNAME and PTR records, and the delegations that make one tree
+of all zones (RFC 1034 section 4.2).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from orchestrator.model import Lab
+from orchestrator.names import Authority, enclosing, is_inside
+from orchestrator.plan import Node, Plan, web_server
+from orchestrator.records import TTL, kind, parse_record, plain
+
+SERIAL = 1
+REFRESH, RETRY, EXPIRE, MINIMUM = 3600, 600, 1_209_600, 300  # seconds
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record; names are written without the dot at the end."""
+
+    owner: str
+    type: str
+    data: str
+    ttl: int = TTL
+
+
+def render_zone(lab: Lab, plan: Plan, authority: Authority) -> str:
+    """Write the master file of one zone (RFC 1035 section 5)."""
+    zone = _Zone(lab, plan, authority)
+    records = list(zone.records())
+    return "\n".join([*_head(authority.origin), *_lines(authority.origin, records), ""])
+
+
+def zone_file(origin: str) -> str:
+    """Return the name of a zone's file; the root's is ``root``."""
+    return f"{'root' if origin == '.' else origin.replace('/', '-')}.zone"
+
+
+class _Zone:
+    def __init__(self, lab: Lab, plan: Plan, authority: Authority) -> None:
+        self._lab = lab
+        self._plan = plan
+        self._authority = authority
+        self._origin = authority.origin
+        self._zones = [one.origin for one in plan.authorities]
+
+    def records(self) -> Iterator[Record]:
+        """Yield all records: derived ones first, unless the author replaces them."""
+        added = list(self._added())
+        replaced = {(one.owner, one.type) for one in added}
+        derived = [*self._top(), *self._hosts(), *self._inverse(), *self._delegations()]
+        kept = [one for one in derived if (one.owner, one.type) not in replaced]
+        yield from dict.fromkeys([*kept, *self._glue(kept), *added])
+
+    def _top(self) -> Iterator[Record]:
+        servers = [self._plan.node(key) for key in self._authority.servers]
+        domain = servers[0].fqdn.partition(".")[2]
+        times = f"{SERIAL} {REFRESH} {RETRY} {EXPIRE} {MINIMUM}"
+        soa = f"{servers[0].fqdn}. hostmaster.{domain}. {times}"
+        yield Record(self._origin, "SOA", soa)
+        for server in servers:
+            yield Record(self._origin, "NS", f"{server.fqdn}.")
+
+    def _is_home(self, name: str) -> bool:
+        return enclosing(name, self._zones) == self._origin
+
+    def _hosts(self) -> Iterator[Record]:
+        """Yield the addresses and further names of hosts in this zone."""
+        for site in self._lab.sites:
+            web = web_server(site)
+            if web is not None and self._is_home(site.domain):
+                yield from _addresses(site.domain, self._plan.node(web.node))
+            router = self._plan.node(f"router.{site.name}")
+            if self._is_home(router.fqdn):
+                yield from _addresses(
+                    router.fqdn, router, gateway=self._gateway(site.name)
+                )
+            for host in site.hosts:
+                if self._is_home(host.fqdn):
+                    yield from _addresses(host.fqdn, self._plan.node(host.node))
+                for alias in host.aliases:
+                    if self._is_home(f"{alias}.{host.domain}"):
+                        yield Record(f"{alias}.{host.domain}", "CNAME", f"{host.fqdn}.")
+
+    def _gateway(self, site: str) -> tuple[IPv4Address, IPv6Address]:
+        network = self._plan.network(site)
+        assert network.router4 is not None
+        assert network.router6 is not None
+        return network.router4, network.router6
+
+    def _inverse(self) -> Iterator[Record]:
+        """Yield a PTR for every address in this zone's network (RFC 1035 3.5)."""
+        if self._authority.subnet is None:
+            return
+        for node in self._plan.nodes:
+            for address in self._all_addresses(node):
+                pointer = address.reverse_pointer
+                if is_inside(pointer, self._origin):
+                    yield Record(pointer, "PTR", f"{node.fqdn}.")
+
+    def _all_addresses(self, node: Node) -> Iterator[IPv4Address | IPv6Address]:
+        if node.run == "router":
+            yield from self._gateway(node.site)
+        for foot in node.attachments:
+            if node.run == "router" and foot.network == node.site:
+                continue  # where it stands only until it has the gateway's address
+            yield from (
+                one for one in (foot.address4, foot.address6) if one is not None
+            )
+
+    def _delegations(self) -> Iterator[Record]:
+        """Yield the servers of every zone directly below."""
+        for child in self._plan.authorities:
+            above = [zone for zone in self._zones if zone != child.origin]
+            if child.origin != "." and enclosing(child.origin, above) == self._origin:
+                for server in child.servers:
+                    yield Record(child.origin, "NS", f"{self._plan.node(server).fqdn}.")
+
+    def _glue(self, records: Sequence[Record]) -> Iterator[Record]:
+        """Yield the addresses of servers that are beneath a delegation of this zone."""
+        wanted = {one.data.rstrip(".") for one in records if one.type == "NS"}
+        for node in self._plan.nodes:
+            is_below = is_inside(node.fqdn, self._origin) and not self._is_home(
+                node.fqdn
+            )
+            if node.fqdn in wanted and is_below:
+                yield from _addresses(node.fqdn, node)
+
+    def _added(self) -> Iterator[Record]:
+        for zone in self._lab.zones:
+            if zone.name == self._origin:
+                for text in zone.records:
+                    record = parse_record(text, zone.name)
+                    for data in record:
+                        yield Record(
+                            plain(record.name), kind(record), data.to_text(), record.ttl
+                        )
+
+
+def _addresses(
+    name: str, node: Node, gateway: tuple[IPv4Address, IPv6Address] | None = None
+) -> Iterator[Record]:
+    v4, v6 = gateway or (node.addresses.v4, node.addresses.v6)
+    yield Record(name, "A", str(v4))
+    yield Record(name, "AAAA", str(v6))
+
+
+def _head(origin: str) -> Iterator[str]:
+    dot = "" if origin == "." else "."
+    yield f"; The zone {origin}{dot}, rendered from the lab's file."
+    yield f"$ORIGIN {origin}{dot}"
+    yield f"$TTL {TTL}"
+
+
+def _lines(origin: str, records: Sequence[Record]) -> Iterator[str]:
+    """Write records in columns, an owner's name only once in a row."""
+    owners = [_relative(record.owner, origin) for record in records]
+    width = max(map(len, owners), default=0)
+    before = None
+    for owner, record in zip(owners, records, strict=True):
+        shown = "" if owner == before else owner
+        ttl = "" if record.ttl == TTL else str(record.ttl)
+        yield f"{shown:{width}} {ttl:6} {record.type:5} {record.data}"
+        before = owner
+
+
+def _relative(owner: str, origin: str) -> str:
+    if owner == origin:
+        return "@"
+    return owner if origin == "." else owner[: -len(origin) - 1]

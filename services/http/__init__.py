@@ -1,0 +1,1 @@
+"""A web server for the static pages of a site."""
