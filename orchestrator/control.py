@@ -192,9 +192,8 @@ class Control:
         """Return the command line that runs a command inside a node."""
         client = self._client(_say_nothing)
         seen = self._find(client, node)
-        who = user or self._usual_user(seen)
-        options = [*(["-u", who] if who else []), *(["-t"] if is_terminal else [])]
-        return [*_docker(client), "exec", "-i", *options, seen.name, *command]
+        options = ["-i", *(["-t"] if is_terminal else []), *self._identity(seen, user)]
+        return [*_docker(client), "exec", *options, seen.name, *command]
 
     def cp_command(self, source: str, target: str) -> list[str]:
         """Return the command line that copies into or out of a node."""
@@ -326,15 +325,26 @@ class Control:
     def _find(self, client: "Client", name: str) -> SeenNode:
         return find_node(self._world(client).nodes, name)
 
-    def _usual_user(self, node: SeenNode) -> str | None:
-        """Return whom a command in a client is run as: the client's own user."""
-        if node.run != "client":
-            return None
-        plan = self._planned()
+    def _identity(self, node: SeenNode, user: str | None) -> list[str]:
+        """Say whom a command is run as: in a client its own user, if nobody is named.
+
+        The engine looks for names in an image's own files only, where people of the
+        lab are not: they go by their numbers.
+        """
+        from orchestrator.render.accounts import user_ids
+
         try:
-            return plan.node(node.key).login if plan else None
-        except StopIteration:
-            return None
+            lab = self.load()
+            host = next(host for host in lab.hosts() if host.node == node.key)
+        except (LabError, StopIteration):
+            return ["-u", user] if user else []
+        name = user or host.user
+        number = user_ids(lab.site(host.site).users).get(name or "")
+        if node.run != "client" or number is None:
+            return ["-u", user] if user else []
+        home = f"/home/{name}"
+        identity = ["-u", f"{number}:{number}", "-w", home]
+        return [*identity, "-e", f"HOME={home}", "-e", f"USER={name}"]
 
     def _end(self, client: "Client", end: str) -> str:
         node, colon, path = end.partition(":")

@@ -102,10 +102,13 @@ class Node:
     says_ready: bool = True
     login: str | None = None  # whose machine a client is
     names: tuple[str, ...] = ()  # what its certificate is for
+    gateway: Addresses | None = None  # what a router takes once it runs
 
     @property
     def addresses(self) -> Addresses:
-        """The node's addresses in its own site."""
+        """The node's addresses in its own site; a router's are the gateway's."""
+        if self.gateway is not None:
+            return self.gateway
         foot = next(foot for foot in self.attachments if foot.network == self.site)
         assert foot.address4 is not None
         assert foot.address6 is not None
@@ -258,6 +261,7 @@ class _Planner:
                     backbone6[int(str(site.slot), 16)],
                 ),
             ),
+            gateway=Addresses(subnet4[1], subnet6[1]),
             caps=ROUTER_CAPS,
             sysctls=tuple(sorted(ROUTER_SYSCTLS.items())),
             dns=self._dns(site, None),

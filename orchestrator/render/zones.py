@@ -75,9 +75,7 @@ class _Zone:
                 yield from _addresses(site.domain, self._plan.node(web.node))
             router = self._plan.node(f"router.{site.name}")
             if self._is_home(router.fqdn):
-                yield from _addresses(
-                    router.fqdn, router, gateway=self._gateway(site.name)
-                )
+                yield from _addresses(router.fqdn, router)
             for host in site.hosts:
                 if self._is_home(host.fqdn):
                     yield from _addresses(host.fqdn, self._plan.node(host.node))
@@ -85,31 +83,15 @@ class _Zone:
                     if self._is_home(f"{alias}.{host.domain}"):
                         yield Record(f"{alias}.{host.domain}", "CNAME", f"{host.fqdn}.")
 
-    def _gateway(self, site: str) -> tuple[IPv4Address, IPv6Address]:
-        network = self._plan.network(site)
-        assert network.router4 is not None
-        assert network.router6 is not None
-        return network.router4, network.router6
-
     def _inverse(self) -> Iterator[Record]:
         """Yield a PTR for every address in this zone's network (RFC 1035 3.5)."""
         if self._authority.subnet is None:
             return
         for node in self._plan.nodes:
-            for address in self._all_addresses(node):
+            for address in _all_addresses(node):
                 pointer = address.reverse_pointer
                 if is_inside(pointer, self._origin):
                     yield Record(pointer, "PTR", f"{node.fqdn}.")
-
-    def _all_addresses(self, node: Node) -> Iterator[IPv4Address | IPv6Address]:
-        if node.run == "router":
-            yield from self._gateway(node.site)
-        for foot in node.attachments:
-            if node.run == "router" and foot.network == node.site:
-                continue  # where it stands only until it has the gateway's address
-            yield from (
-                one for one in (foot.address4, foot.address6) if one is not None
-            )
 
     def _delegations(self) -> Iterator[Record]:
         """Yield the servers of every zone directly below."""
@@ -140,12 +122,19 @@ class _Zone:
                         )
 
 
-def _addresses(
-    name: str, node: Node, gateway: tuple[IPv4Address, IPv6Address] | None = None
-) -> Iterator[Record]:
-    v4, v6 = gateway or (node.addresses.v4, node.addresses.v6)
-    yield Record(name, "A", str(v4))
-    yield Record(name, "AAAA", str(v6))
+def _all_addresses(node: Node) -> Iterator[IPv4Address | IPv6Address]:
+    """Yield a node's addresses in every network; a router stands in two."""
+    yield from (node.addresses.v4, node.addresses.v6)
+    for foot in node.attachments:
+        if foot.network != node.site:
+            yield from (
+                one for one in (foot.address4, foot.address6) if one is not None
+            )
+
+
+def _addresses(name: str, node: Node) -> Iterator[Record]:
+    yield Record(name, "A", str(node.addresses.v4))
+    yield Record(name, "AAAA", str(node.addresses.v6))
 
 
 def _head(origin: str) -> Iterator[str]:

@@ -47,7 +47,11 @@ class Request(server.Request):
         if self._is_refused:
             return
         super().process()
+
+    def render(self, resrc: IResource) -> None:
+        """Answer under our own name."""
         self.setHeader(b"server", SERVER)
+        super().render(resrc)
 
     def _refuse_above(self, size: int) -> None:
         channel: Any = self.channel
