@@ -24,11 +24,12 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         return _tell(str(error))
     loop: Any = reactor
+    late = Failure(TimeoutError(f"no answer within {SECONDS:.0f} s"))
     said: list[str] = []
 
     def ask() -> None:
         asked: Deferred[Any] = maybeDeferred(module.probe, settings, loop)
-        asked.addTimeout(SECONDS, loop)
+        asked.addTimeout(SECONDS, loop, lambda *_: late)
         asked.addErrback(fail)
         asked.addBoth(lambda _: loop.stop())
 

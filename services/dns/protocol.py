@@ -128,8 +128,13 @@ class Asker(DatagramProtocol):
         """Report that nobody listens."""
         self.end(Failure(ConnectionRefusedError("nobody listens on the DNS port")))
 
+    def stopProtocol(self) -> None:
+        """Report the same: most reactors close a socket that is refused."""
+        self.connectionRefused()
+
     def end(self, result: Failure | None) -> None:
-        """Close the socket and hand the result out, once."""
+        """Hand the result out, once, and close the socket."""
         if not self.answered.called:
-            self.transport.stopListening()
             self.answered.callback(result)
+            if self.transport is not None:
+                self.transport.stopListening()

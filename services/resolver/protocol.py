@@ -244,11 +244,16 @@ class Probe(DatagramProtocol):
         """Report that nobody listens."""
         self._end(Fault(ConnectionRefusedError("nobody listens on the DNS port")))
 
+    def stopProtocol(self) -> None:
+        """Report the same: most reactors close a socket that is refused."""
+        self.connectionRefused()
+
     def give_up(self) -> None:
         """Report that no answer came."""
         self._end(Fault(TimeoutError("no answer to version.bind")))
 
     def _end(self, outcome: Any) -> None:
         if not self.answered.called:
-            self.transport.stopListening()
             self.answered.callback(outcome)
+            if self.transport is not None:
+                self.transport.stopListening()

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from dns.edns import EDECode, EDEOption
 from dns.exception import DNSException
-from dns.flags import Flag
+from dns.flags import DO, Flag
 from dns.message import Message, from_wire, make_response
 from dns.opcode import Opcode
 from dns.rcode import Rcode
@@ -94,6 +94,8 @@ class Session:
         if result.failure is not None and query.message.edns >= 0:
             error = EDEOption(EDECode(result.failure.code), result.failure.text[:200])
             response.use_edns(0, 0, LARGEST_DATAGRAM, options=[error])
+        if query.message.edns >= 0:
+            response.ednsflags |= query.message.ednsflags & DO  # RFC 3225 section 3
         response.set_rcode(result.rcode)
         return response.to_wire(max_size=query.limit, prefer_truncation=True)
 

@@ -120,6 +120,11 @@ def test_a_firewall_rule_taken_away_comes_back(lab: Cli, program: str) -> None:
     assert "the firewall is open" not in lab.check("status")
 
 
+def await_another_start(name: str, before: str) -> None:
+    """Wait until the engine has started a container once more."""
+    eventually(lambda: docker("inspect", "-f", "{{.RestartCount}}", name) != before)
+
+
 def test_a_program_that_dies_is_started_again_with_routes_and_addresses(
     lab: Cli,
 ) -> None:
@@ -129,11 +134,7 @@ def test_a_program_that_dies_is_started_again_with_routes_and_addresses(
         pid = docker("inspect", "-f", "{{.State.Pid}}", name)
         starts = docker("inspect", "-f", "{{.RestartCount}}", name)
         subprocess.run(["kill", "-9", pid], check=True)
-        eventually(
-            lambda name=name, starts=starts: (
-                docker("inspect", "-f", "{{.RestartCount}}", name) != starts
-            )
-        )
+        await_another_start(name, starts)
 
     eventually(lambda: lab.status()["ready"], 30)
     page = lab.check("exec", "alice-pc", "--", "curl", "-s", "https://www.bookshop.com")

@@ -37,8 +37,15 @@ class Socket:
 
     def stopListening(self) -> "Deferred[None]":
         """Close the socket."""
-        self.is_open = False
+        self.close()
         return succeed(None)
+
+    def close(self) -> None:
+        """Be closed, as by the reactor on the first error of a connected socket."""
+        if self.is_open:
+            self.is_open = False
+            if self.protocol.numPorts:
+                self.protocol.doStop()
 
     def deliver(self, datagram: bytes, addr: Any = PEER) -> None:
         """Let a datagram arrive."""

@@ -298,6 +298,16 @@ def test_the_probe_tells_that_nobody_listens() -> None:
     assert outcomes[0].check(ConnectionRefusedError)
 
 
+def test_the_probe_tells_so_too_when_the_reactor_closes_its_socket() -> None:
+    """With epoll a refused datagram is an error of the socket, and no more."""
+    asker, socket, outcomes = ask()
+
+    socket.close()
+    asker.end(None)
+
+    assert outcomes[0].check(ConnectionRefusedError)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Write a server's settings and its zone."""

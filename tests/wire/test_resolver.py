@@ -514,6 +514,21 @@ def test_a_host_without_a_name_server_is_known_at_once() -> None:
     assert servers.outcomes == [Trouble.UNREACHABLE]
 
 
+def test_it_is_known_too_when_the_reactor_closes_the_socket() -> None:
+    """With epoll a refused datagram is an error of the socket, and no more.
+
+    The question would otherwise wait for ever, and its client with it.
+    """
+    servers = Servers()
+
+    servers.send()
+    servers.net.sockets[0].close()
+    servers.net.advance(1.0)
+
+    assert servers.outcomes == [Trouble.UNREACHABLE]
+    assert servers.net.getDelayedCalls() == []
+
+
 def test_a_server_that_cannot_be_reached_is_known_at_once() -> None:
     """A machine without IPv6 has no way to half of the servers."""
     servers = Servers()
@@ -794,5 +809,15 @@ def test_the_probe_tells_that_nobody_listens() -> None:
     prober, _, outcomes = begin_probe()
 
     prober.connectionRefused()
+
+    assert outcomes[0].check(ConnectionRefusedError)
+
+
+def test_the_probe_tells_so_too_when_the_reactor_closes_its_socket() -> None:
+    """With epoll a refused datagram is an error of the socket, and no more."""
+    prober, socket, outcomes = begin_probe()
+
+    socket.close()
+    prober.give_up()
 
     assert outcomes[0].check(ConnectionRefusedError)

@@ -109,13 +109,18 @@ class UdpAsk(DatagramProtocol):
         """Give up at once: the host says that nobody listens there."""
         self._end(Trouble.UNREACHABLE)
 
+    def stopProtocol(self) -> None:
+        """Give up as well: most reactors close a socket that is refused."""
+        self._end(Trouble.UNREACHABLE)
+
     def _end(self, outcome: Outcome) -> None:
         if self._timer is None:
             return
         if self._timer.active():
             self._timer.cancel()
         self._timer = None
-        self.transport.stopListening()
+        if self.transport is not None:
+            self.transport.stopListening()
         self._finish(outcome)
 
 

@@ -207,6 +207,20 @@ def test_private_names_are_looked_up_in_the_lab(name: str) -> None:
     assert isinstance(query, Query)
 
 
+@pytest.mark.parametrize("failure", [None, Failure(EDECode.OTHER, "broken")])
+def test_do_comes_back_as_it_came(failure: Failure | None) -> None:
+    """RFC 3225 section 3: so the client sees that it was understood."""
+    result = Result(Rcode.SERVFAIL, failure=failure)
+
+    with_do, without = (
+        dns.message.from_wire(finish(make_query(use_edns=0, want_dnssec=wants), result))
+        for wants in (True, False)
+    )
+
+    assert with_do.ednsflags & dns.flags.DO
+    assert not without.ednsflags & dns.flags.DO
+
+
 def test_a_failure_is_explained() -> None:
     """RFC 8914: SERVFAIL alone helps nobody."""
     failure = Failure(EDECode.NO_REACHABLE_AUTHORITY, "no use of the servers")
