@@ -77,6 +77,7 @@ class Outside:
     def _listen(self, name: str, network: str) -> None:
         docker(
             *("run", "-d", "--name", f"{PREFIX}{name}", "--network", network),
+            *("--sysctl", "net.ipv6.conf.all.disable_ipv6=0") * (network == "none"),
             *("--cap-drop", "ALL", "--entrypoint", PYTHON, self._service),
             *("-c", LISTENER, str(PORT)),
         )
