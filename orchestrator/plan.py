@@ -18,6 +18,7 @@ CONFIG = "/etc/netarium"
 STATE: Mapping[str, str] = {"client": "/home"}  # where a stateful kind keeps its state
 SERVICES = frozenset({"dns", "resolver", "http"})
 ROUTER_CAPS = ("NET_ADMIN", "NET_RAW", "SETGID", "SETPCAP", "SETUID")
+DOOR_CAPS = ("NET_ADMIN", "SETGID", "SETPCAP", "SETUID")
 CLIENT_CAPS = (
     "CHOWN",
     "KILL",
@@ -326,6 +327,7 @@ class _Planner:
 
     def _door(self, site: Site) -> Node:
         subnet4, subnet6 = self._subnets(site.slot)
+        (publish,) = self.publish_network()
         ports = tuple(
             (port, self._addresses[site.name][host.name].v4)
             for host in site.hosts
@@ -344,9 +346,10 @@ class _Planner:
             ),
             command=(
                 "door",
+                str(publish.gateway4),
                 *(f"{port.outside}:{to}:{port.inside}" for port, to in ports),
             ),
-            user=f"{SERVICE_UID}:{SERVICE_UID}",
+            caps=DOOR_CAPS,
             sysctls=tuple(sorted(NODE_SYSCTLS.items())),
             dns=self._dns(site, None),
             ports=tuple(port for port, _ in ports),

@@ -15,6 +15,7 @@ REFUSED_SETTINGS = 2  # the exit code of a service that will not start so
 # What tells, run inside a node, whether it answers.
 PROBES: Mapping[str, Sequence[str]] = {
     "router": ("/usr/lib/netarium/router-check", "self"),
+    "door": ("/usr/lib/netarium/door", "probe"),
     "client": ("/usr/lib/netarium/client", "probe"),
     **{
         run: ("/opt/netarium/bin/python", "-m", "services.probe", f"lab-{run}")
