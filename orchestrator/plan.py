@@ -18,7 +18,6 @@ CONFIG = "/etc/netarium"
 STATE: Mapping[str, str] = {"client": "/home"}  # where a stateful kind keeps its state
 SERVICES = frozenset({"dns", "resolver", "http"})
 ROUTER_CAPS = ("NET_ADMIN", "NET_RAW", "SETGID", "SETPCAP", "SETUID")
-DOOR_CAPS = ("NET_ADMIN", "SETGID", "SETPCAP", "SETUID")
 CLIENT_CAPS = (
     "CHOWN",
     "KILL",
@@ -226,7 +225,9 @@ class _Planner:
             return
         *_, subnet4 = self._pool.subnets(new_prefix=24)
         yield Network(
-            name=f"{self._lab.name}.publish",
+            # Of two networks the engine takes the first by name for a node's default
+            # route and published ports; no site's name begins with a hyphen.
+            name=f"{self._lab.name}.-publish",
             key="publish",
             bridge=f"{bridge_prefix(self._lab.name)}p",
             subnet4=subnet4,
@@ -327,7 +328,6 @@ class _Planner:
 
     def _door(self, site: Site) -> Node:
         subnet4, subnet6 = self._subnets(site.slot)
-        (publish,) = self.publish_network()
         ports = tuple(
             (port, self._addresses[site.name][host.name].v4)
             for host in site.hosts
@@ -346,10 +346,9 @@ class _Planner:
             ),
             command=(
                 "door",
-                str(publish.gateway4),
                 *(f"{port.outside}:{to}:{port.inside}" for port, to in ports),
             ),
-            caps=DOOR_CAPS,
+            user=f"{SERVICE_UID}:{SERVICE_UID}",
             sysctls=tuple(sorted(NODE_SYSCTLS.items())),
             dns=self._dns(site, None),
             ports=tuple(port for port, _ in ports),

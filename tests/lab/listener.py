@@ -14,7 +14,9 @@ ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\noutside\n"
 
 def main() -> None:
     """Serve until killed; whatever a peer does, go on."""
-    streams = socket.create_server(("::", PORT), family=socket.AF_INET6)
+    streams = socket.create_server(
+        ("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True
+    )
     datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     datagrams.bind(("::", PORT))
     events = selectors.DefaultSelector()
