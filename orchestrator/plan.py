@@ -54,15 +54,11 @@ class Network:
     bridge: str
     subnet4: IPv4Network
     gateway4: IPv4Address
-    subnet6: IPv6Network | None = None
-    gateway6: IPv6Address | None = None
+    subnet6: IPv6Network
+    gateway6: IPv6Address
     router4: IPv4Address | None = None
     router6: IPv6Address | None = None
-
-    @property
-    def is_routed(self) -> bool:
-        """Whether this network is inside the lab; only the publish network is not."""
-        return self.subnet6 is not None
+    is_routed: bool = True  # all are but the one through which published ports come
 
 
 @dataclass(frozen=True)
@@ -224,14 +220,18 @@ class _Planner:
         if not any(host.publish for host in self._lab.hosts()):
             return
         *_, subnet4 = self._pool.subnets(new_prefix=24)
+        *_, subnet6 = self.prefix6.subnets(new_prefix=64)
         yield Network(
-            # Of two networks the engine takes the first by name for a node's default
-            # route and published ports; no site's name begins with a hyphen.
+            # Of two networks with both address families the engine takes the first by
+            # name for default routes and published ports; no site's begins with "-".
             name=f"{self._lab.name}.-publish",
             key="publish",
             bridge=f"{bridge_prefix(self._lab.name)}p",
             subnet4=subnet4,
             gateway4=subnet4[254],
+            subnet6=subnet6,
+            gateway6=subnet6[0xFFFE],
+            is_routed=False,
         )
 
     def nodes(self) -> Iterator[Node]:

@@ -159,10 +159,10 @@ def _image(name: str) -> dict[str, Any]:
 
 
 def _network(network: Network) -> dict[str, Any]:
-    pools = [(network.subnet4, network.gateway4, "DefaultGatewayIPv4", network.router4)]
-    if network.subnet6 and network.gateway6:
-        gateway6 = (network.subnet6, network.gateway6)
-        pools.append((*gateway6, "DefaultGatewayIPv6", network.router6))  # type: ignore[arg-type]
+    pools: tuple[tuple[object, object, str, object], ...] = (
+        (network.subnet4, network.gateway4, "DefaultGatewayIPv4", network.router4),
+        (network.subnet6, network.gateway6, "DefaultGatewayIPv6", network.router6),
+    )
     config = [
         _without_nothing(
             {
@@ -178,7 +178,7 @@ def _network(network: Network) -> dict[str, Any]:
             "name": network.name,
             "driver": "bridge",
             "driver_opts": network_options(network),
-            "enable_ipv6": network.is_routed or None,
+            "enable_ipv6": True,
             "ipam": {"config": config},
         }
     )

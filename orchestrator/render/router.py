@@ -15,8 +15,6 @@ def render_router(plan: Plan, router: Node) -> Iterator[File]:
 
 def _lines(plan: Plan, router: Node) -> Iterator[str]:
     site, backbone = plan.network(router.site), plan.network(BACKBONE)
-    assert site.subnet6 is not None
-    assert backbone.subnet6 is not None
     own = _backbone_foot(router)
     yield (
         f"site {site.router4}/{site.subnet4.prefixlen} "

@@ -84,7 +84,7 @@ class Engine:
                 driver="bridge",
                 options=network_options(network),
                 ipam=IPAMConfig(pool_configs=list(_pools(network))),
-                enable_ipv6=network.is_routed,
+                enable_ipv6=True,
                 labels={LAB: self._lab, NODE: network.key, DIGEST: digest},
                 check_duplicate=True,
             )
@@ -320,12 +320,11 @@ def _pools(network: Network) -> Iterator[IPAMPool]:
         gateway=str(network.gateway4),
         aux_addresses=kept4,
     )
-    if network.subnet6:
-        yield IPAMPool(
-            subnet=str(network.subnet6),
-            gateway=str(network.gateway6),
-            aux_addresses=kept6,
-        )
+    yield IPAMPool(
+        subnet=str(network.subnet6),
+        gateway=str(network.gateway6),
+        aux_addresses=kept6,
+    )
 
 
 def _seen_network(one: Mapping[str, Any]) -> SeenNetwork:
