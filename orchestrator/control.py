@@ -219,9 +219,11 @@ class Control:
 
     def build_images(self, step: Step) -> list[str]:
         """Build what is missing; return the tags."""
-        from orchestrator.runtime.images import ensure_images
+        from orchestrator.runtime.images import ensure_images, name_latest
 
-        return list(ensure_images(self._client(step), step).by_name().values())
+        tags = ensure_images(self._client(step), step)
+        name_latest(self._client(step))
+        return list(tags.by_name().values())
 
     def save_images(self, file: Path, step: Step) -> None:
         """Write all images into a file."""

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -21,6 +21,8 @@ RENEW_DAYS = 30  # before the end
 ORGANISATION, AUTHORITY = "Netarium", "Netarium Lab CA"
 PEM = serialization.Encoding.PEM
 NO_PASSWORD = serialization.NoEncryption()
+# What reading a file raises that is damaged, locked by a password or something else.
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,9 @@ def _read_pair(
     try:
         key = serialization.load_pem_private_key(data, None)
         certificate = x509.load_pem_x509_certificate(data)
-    except ValueError:
+        is_pair = certificate.public_key() == key.public_key()
+    except UNREADABLE:
         return None
-    is_pair = certificate.public_key() == key.public_key()
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not is_pair:
         return None
     return certificate, key
@@ -131,9 +133,10 @@ def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
 def _is_for(certificate: x509.Certificate, node: Node, authority: _Authority) -> bool:
     try:
         certificate.verify_directly_issued_by(authority.certificate)
-    except (ValueError, TypeError, InvalidSignature):
+        kind = x509.SubjectAlternativeName
+        found = certificate.extensions.get_extension_for_class(kind)
+    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound):
         return False
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     return list(found.value) == _subjects(node)
 
 
@@ -231,7 +234,7 @@ def _ssh_key(store: _Store, name: str) -> tuple[bytes, bytes]:
     private = store.read(name)
     try:
         key = serialization.load_ssh_private_key(private, None)
-    except ValueError:
+    except UNREADABLE:
         key = ed25519.Ed25519PrivateKey.generate()
         form = serialization.PrivateFormat.OpenSSH
         private = key.private_bytes(PEM, form, NO_PASSWORD)

@@ -32,11 +32,13 @@ file.</p>
 MOTD = """\
 Welcome to {fqdn}, a machine in the lab {lab}.
 
-  dig +trace {other}      a name from the root down
-  curl https://{other}/   a page, with the lab's own certificate
-  traceroute {other}      the way, router by router
-
+{ideas}
 """
+IDEAS = (
+    ("dig +trace {}", "a name from the root down"),
+    ("traceroute {}", "the way, router by router"),
+    ("curl https://{}/", "a page, with the lab's own certificate"),
+)
 
 
 def render_lab(lab: Lab, plan: Plan, keys: Keys) -> dict[str, tuple[File, ...]]:
@@ -113,4 +115,8 @@ def _motd(lab: Lab, site: Site, node: Node) -> str:
     webs = [host for host in lab.hosts() if host.run == "http"]
     far = sorted(webs, key=lambda host: host.site == site.name)
     other = far[0].fqdn if far else node.fqdn
-    return MOTD.format(fqdn=node.fqdn, lab=lab.name, other=other)
+    ideas = [(command.format(other), what) for command, what in IDEAS]
+    shown = ideas if far else ideas[:-1]  # no web server, no page
+    width = max(len(command) for command, _ in shown)
+    lines = "".join(f"  {command:{width}}   {what}\n" for command, what in shown)
+    return MOTD.format(fqdn=node.fqdn, lab=lab.name, ideas=lines)

@@ -59,9 +59,9 @@ class _Compose:
 
     def _mounts(self, node: Node) -> Iterator[tuple[str, str]]:
         for number, path in enumerate(node.volumes):
-            yield f"{_key(node)}{f'-files{number}' if number else ''}", path
+            yield f"{_key(node)}{f'_files{number}' if number else ''}", path
         if node.state:
-            yield f"{_key(node)}-state", node.state[1]
+            yield f"{_key(node)}_state", node.state[1]
 
     def _init(self) -> dict[str, Any]:
         """Return what fills the volumes; it runs once, and again changes nothing."""
@@ -70,8 +70,10 @@ class _Compose:
             for node in self._plan.nodes
             for name, path in self._mounts(node)
         ]
-        file = self._file.name
-        command = ["-m", "orchestrator", "-f", file, "init", "--into", FILES]
+        # A relative path is seen from where Compose is run; so is /lab.
+        file = self._file.name if self._file.is_absolute() else self._file.as_posix()
+        lab = ["-f", file, "-n", self._plan.lab]
+        command = ["-m", "orchestrator", *lab, "init", "--into", FILES]
         return {
             **_image("service"),
             "entrypoint": ["/opt/netarium/bin/python", *command],
@@ -146,14 +148,20 @@ class _Compose:
         return _without_nothing(settings)
 
 
+class _Variable(str):
+    """A text in which Compose shall put a variable's value."""
+
+    __slots__ = ()
+
+
 def _key(node: Node) -> str:
-    """Name a node as Compose takes it; a dot could stand for two nodes."""
+    """Name a node as Compose takes it; no name in a lab has a `_` of its own."""
     return node.key.replace(".", "_")
 
 
 def _image(name: str) -> dict[str, Any]:
     """Name one of the lab's images, and how to build it where it is missing."""
-    base = f"${{NETARIUM_BASE:-{REGISTRY_BASE}}}"
+    base = _Variable(f"${{NETARIUM_BASE:-{REGISTRY_BASE}}}")
     build = {"context": "./services", "target": name, "args": {"BASE": base}}
     return {"image": f"netarium/{name}:latest", "build": build}
 
@@ -218,5 +226,7 @@ def _scalar(value: Any) -> str:
         return json.dumps(value)
     if PLAIN.fullmatch(value) and value.lower() not in RESERVED:
         return value
-    is_ours = value.startswith("${NETARIUM_")
-    return json.dumps(value if is_ours else value.replace("$", "$$"))
+    text = value if isinstance(value, _Variable) else value.replace("$", "$$")
+    # JSON's own escapes are YAML's too, but for its two halves of one character.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda found: f"\\U{ord(found[0]):08x}", quoted)

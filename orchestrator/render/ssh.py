@@ -1,5 +1,7 @@
 """What ssh on this computer needs to log in to the clients of a lab."""
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -36,8 +38,8 @@ def _client(
     yield f"  UserKnownHostsFile {_quote(store / KNOWN_HOSTS)}"
     yield "  StrictHostKeyChecking yes"
     yield "  ForwardAgent no"
-    command = f"docker -H {engine_url} exec -i {node.name} /usr/sbin/sshd -i"
-    yield f"  ProxyCommand {command}"
+    engine = shlex.quote(engine_url).replace("%", "%%")
+    yield f"  ProxyCommand docker -H {engine} exec -i {node.name} /usr/sbin/sshd -i"
 
 
 def render_known_hosts(plan: Plan, keys: Keys) -> str:
@@ -52,9 +54,17 @@ def render_known_hosts(plan: Plan, keys: Keys) -> str:
 def render_ssh_top(labs: Sequence[Path]) -> str:
     """Write the configuration that leads to those of all labs."""
     head = "# One line for each lab that has been up from here.\n"
-    return head + "".join(f"Include {_quote(lab / 'ssh_config')}\n" for lab in labs)
+    return head + "".join(f"Include {_pattern(lab / 'ssh_config')}\n" for lab in labs)
 
 
 def _quote(path: Path) -> str:
     """Write a path as ssh_config(5) reads it: in quotes, its tokens doubled."""
     return '"' + str(path).replace("%", "%%") + '"'
+
+
+def _pattern(path: Path) -> str:
+    """Write a path as a pattern that matches it.
+
+    Only some versions of ssh know tokens here; ``?`` for a sign they all know.
+    """
+    return '"' + re.sub(r"[][*?%$\\\"]", "?", str(path)) + '"'

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from orchestrator.model import Lab
-from orchestrator.names import Authority, enclosing, is_inside
+from orchestrator.model import Lab, Site
+from orchestrator.names import INVERSE, Authority, enclosing, is_inside
 from orchestrator.plan import Node, Plan, web_server
 from orchestrator.records import TTL, kind, parse_record, plain
 
@@ -35,8 +35,11 @@ def render_zone(lab: Lab, plan: Plan, authority: Authority) -> str:
 
 
 def zone_file(origin: str) -> str:
-    """Return the name of a zone's file; the root's is ``root``."""
-    return f"{'root' if origin == '.' else origin.replace('/', '-')}.zone"
+    """Return the name of a zone's file; of no two zones it is the same.
+
+    The root's is ``root``; a top-level domain of that name has ``root.zone``.
+    """
+    return "root" if origin == "." else f"{origin.replace('/', '%2F')}.zone"
 
 
 class _Zone:
@@ -46,14 +49,15 @@ class _Zone:
         self._authority = authority
         self._origin = authority.origin
         self._zones = [one.origin for one in plan.authorities]
+        self._added = list(_added(lab, authority.origin))
 
     def records(self) -> Iterator[Record]:
         """Yield all records: derived ones first, unless the author replaces them."""
-        added = list(self._added())
-        replaced = {(one.owner, one.type) for one in added}
-        derived = [*self._top(), *self._hosts(), *self._inverse(), *self._delegations()]
+        replaced = {(one.owner, one.type) for one in self._added}
+        derived = [*self._top(), *self._names(), *self._inverse(), *self._delegations()]
         kept = [one for one in derived if (one.owner, one.type) not in replaced]
-        yield from dict.fromkeys([*kept, *self._glue(kept), *added])
+        glue = self._glue([*kept, *self._added])
+        yield from dict.fromkeys([*kept, *glue, *self._added])
 
     def _top(self) -> Iterator[Record]:
         servers = [self._plan.node(key) for key in self._authority.servers]
@@ -67,30 +71,36 @@ class _Zone:
     def _is_home(self, name: str) -> bool:
         return enclosing(name, self._zones) == self._origin
 
-    def _hosts(self) -> Iterator[Record]:
-        """Yield the addresses and further names of hosts in this zone."""
+    def _names(self) -> Iterator[Record]:
+        """Yield the addresses and further names of all nodes in this zone."""
         for site in self._lab.sites:
             web = web_server(site)
             if web is not None and self._is_home(site.domain):
                 yield from _addresses(site.domain, self._plan.node(web.node))
-            router = self._plan.node(f"router.{site.name}")
-            if self._is_home(router.fqdn):
-                yield from _addresses(router.fqdn, router)
-            for host in site.hosts:
-                if self._is_home(host.fqdn):
-                    yield from _addresses(host.fqdn, self._plan.node(host.node))
-                for alias in host.aliases:
-                    if self._is_home(f"{alias}.{host.domain}"):
-                        yield Record(f"{alias}.{host.domain}", "CNAME", f"{host.fqdn}.")
+            for node in self._plan.nodes:
+                if node.site == site.name and self._is_home(node.fqdn):
+                    yield from _addresses(node.fqdn, node)
+            yield from self._aliases(site)
+
+    def _aliases(self, site: Site) -> Iterator[Record]:
+        """Yield a CNAME for each alias; where it could not stand alone, addresses."""
+        crowded = {one.owner for one in self._added if one.type != "CNAME"}
+        for host in site.hosts:
+            for alias in host.aliases:
+                name = f"{alias}.{host.domain}"
+                if name in (self._origin, *crowded) and self._is_home(name):
+                    yield from _addresses(name, self._plan.node(host.node))
+                elif self._is_home(name):
+                    yield Record(name, "CNAME", f"{host.fqdn}.")
 
     def _inverse(self) -> Iterator[Record]:
-        """Yield a PTR for every address in this zone's network (RFC 1035 3.5)."""
-        if self._authority.subnet is None:
+        """Yield a PTR for every address whose inverse name is in this zone."""
+        if not any(is_inside(self._origin, top) for top in INVERSE):
             return
         for node in self._plan.nodes:
             for address in _all_addresses(node):
                 pointer = address.reverse_pointer
-                if is_inside(pointer, self._origin):
+                if self._is_home(pointer):
                     yield Record(pointer, "PTR", f"{node.fqdn}.")
 
     def _delegations(self) -> Iterator[Record]:
@@ -111,15 +121,16 @@ class _Zone:
             if node.fqdn in wanted and is_below:
                 yield from _addresses(node.fqdn, node)
 
-    def _added(self) -> Iterator[Record]:
-        for zone in self._lab.zones:
-            if zone.name == self._origin:
-                for text in zone.records:
-                    record = parse_record(text, zone.name)
-                    for data in record:
-                        yield Record(
-                            plain(record.name), kind(record), data.to_text(), record.ttl
-                        )
+
+def _added(lab: Lab, origin: str) -> Iterator[Record]:
+    """Yield what the author adds to a zone."""
+    for zone in lab.zones:
+        if zone.name == origin:
+            for text in zone.records:
+                record = parse_record(text, origin)
+                owner = plain(record.name)
+                for data in record:
+                    yield Record(owner, kind(record), data.to_text(), record.ttl)
 
 
 def _all_addresses(node: Node) -> Iterator[IPv4Address | IPv6Address]:
@@ -133,8 +144,8 @@ def _all_addresses(node: Node) -> Iterator[IPv4Address | IPv6Address]:
 
 
 def _addresses(name: str, node: Node) -> Iterator[Record]:
-    yield Record(name, "A", str(node.addresses.v4))
-    yield Record(name, "AAAA", str(node.addresses.v6))
+    for address in _all_addresses(node):
+        yield Record(name, "A" if address.version == 4 else "AAAA", str(address))
 
 
 def _head(origin: str) -> Iterator[str]:

@@ -88,7 +88,14 @@ def ensure_images(client: Client, report: Report) -> Images:
                 tag = tags.by_name()[target]
                 with _timed(report, f"image {tag} built"):
                     _build(client, target, tag, base, wheels)
+        name_latest(client)
     return tags
+
+
+def name_latest(client: Client) -> None:
+    """Give this version's images the tag `latest`, by which docker-compose.yml goes."""
+    for name, tag in image_tags().by_name().items():
+        client.api.tag(tag, f"netarium/{name}", "latest")
 
 
 def save_images(client: Client, file: Path) -> None:
@@ -127,6 +134,7 @@ def load_images(client: Client, file: Path) -> list[str]:
     if missing:
         text = f"{file} has {', '.join(tags) or 'no images'}, but this version of "
         raise LabError(f"{text}Netarium needs {', '.join(missing)}; save them with it")
+    name_latest(client)
     return tags
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from testinfra.host import Host
 
 from tests.lab.conftest import Cli
+from tests.lab.programs import need
 
 
 def with_config(lab: Cli, program: str, *arguments: str) -> str:
@@ -36,6 +37,7 @@ def test_root_is_there_for_whoever_needs_it(lab: Cli) -> None:
 
 def test_files_go_by_scp_sftp_and_rsync(lab: Cli, tmp_path: Path) -> None:
     """Editors and scripts rely on these more than on a shell."""
+    need("rsync")
     here = tmp_path / "notes"
     here.write_text("written outside")
     config = str(lab.home / "ssh_config")

@@ -163,10 +163,12 @@ def test_a_lost_route_restarts_its_node(
     engine.faults["test.campus.router"] = said
     if "www" in restarted:
         restart = engine.restart_node
-        engine.restart_node = lambda name: (  # type: ignore[method-assign]
-            restart(name),
-            engine.faults.clear(),
-        )[0]
+
+        def mend(name: str) -> None:
+            restart(name)
+            engine.faults.clear()
+
+        engine.restart_node = mend  # type: ignore[method-assign]
 
     bring_up(engine, wanted, quiet)
 
@@ -190,12 +192,14 @@ def test_a_service_that_refuses_its_settings_is_named_at_once(
     engine: FakeEngine,
 ) -> None:
     """Exit code 2 is a refusal; waiting for it would be waiting for nothing."""
-    name = "test.campus.www"
-    engine.exit_codes[name] = 2
+    refused = "test.campus.www"
+    engine.exit_codes[refused] = 2
     start = engine.start_node
-    engine.start_node = lambda one: (  # type: ignore[method-assign]
-        engine.stop(one) if one == name else start(one)
-    )
+
+    def refuse(name: str) -> None:
+        engine.stop(name) if name == refused else start(name)
+
+    engine.start_node = refuse  # type: ignore[method-assign]
 
     with pytest.raises(LabError, match=r"^www\.campus refuses to start: "):
         bring_up(engine, wanted_of(small_lab()), quiet)

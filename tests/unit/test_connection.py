@@ -1,6 +1,8 @@
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
+import docker
 import pytest
 from docker.errors import DockerException
 
@@ -38,8 +40,8 @@ class Engine:
 @pytest.fixture
 def sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Let no engine of this computer be found: a fake one listens where told."""
-    monkeypatch.setattr(connection.docker, "DockerClient", Engine)
-    monkeypatch.setattr(connection.docker, "from_env", lambda **_: Engine())
+    monkeypatch.setattr(docker, "DockerClient", Engine)
+    monkeypatch.setattr(docker, "from_env", lambda **_: Engine())
     monkeypatch.setattr(connection, "_places", lambda: [("unix:///a", False)])
     monkeypatch.setattr(Engine, "alive", frozenset())
     monkeypatch.delenv("DOCKER_HOST", raising=False)
@@ -98,7 +100,7 @@ def test_without_root_the_command_to_run_is_named(
     """One line that can be pasted."""
     monkeypatch.setattr(connection, "may_install_packages", lambda: False)
     monkeypatch.setattr(connection, "distribution", lambda: "debian")
-    monkeypatch.setattr(connection.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(connection, "_engine_packages", lambda: ["docker.io"])
 
     with pytest.raises(
@@ -113,7 +115,7 @@ def test_nothing_is_installed_when_that_is_forbidden(
 ) -> None:
     """A classroom machine may be somebody else's."""
     monkeypatch.setenv("NO_ENGINE_INSTALL", "1")
-    monkeypatch.setattr(connection.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
 
     def forbidden(*packages: str) -> None:
         raise AssertionError("installed all the same")
@@ -132,7 +134,7 @@ def test_as_root_the_distribution_s_engine_is_installed_and_started(
     told: list[str] = []
     installed: list[str] = []
     monkeypatch.setattr(connection, "may_install_packages", lambda: True)
-    monkeypatch.setattr(connection.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(connection, "_engine_packages", lambda: ["docker.io"])
     monkeypatch.setattr(
         connection, "install_packages", lambda *names: installed.extend(names)
@@ -154,7 +156,7 @@ def test_as_root_the_distribution_s_engine_is_installed_and_started(
 @pytest.mark.usefixtures("sockets")
 def test_doctor_installs_nothing() -> None:
     """Looking must not change the machine."""
-    with pytest.raises(EngineError, match="^no container engine answers$"):
+    with pytest.raises(EngineError, match=r"^no container engine answers$"):
         connect(quiet, may_install=False)
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from orchestrator.apply import bring_up
 from orchestrator.control import find_node
 from orchestrator.errors import UsageError
 from orchestrator.logs import merge
@@ -8,7 +9,7 @@ from orchestrator.tour import suggest
 from orchestrator.world import SeenNode
 from tests.unit.fakes import READY, FakeEngine
 from tests.unit.labs import host, lab, site, small_lab
-from tests.unit.test_apply import bring_up, quiet, wanted_of
+from tests.unit.test_apply import quiet, wanted_of
 
 
 def seen(key: str, domain: str) -> SeenNode:

@@ -1,4 +1,5 @@
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ class Engine:
         self.built: list[str] = []
         self.api = self
         self.images_loaded: list[Any] = []
+
+    def tag(self, image: str, repository: str, tag: str) -> None:
+        """Give an image one more tag."""
+        self.tags.append(f"{repository}:{tag}")
 
     def images(self) -> list[dict[str, Any]]:
         """List images as the engine does, dangling ones too."""
@@ -81,7 +86,7 @@ def test_a_tag_sums_up_the_files_of_its_image_alone(
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     """One line, not a traceback out of the SDK."""
     with pytest.raises(LabError, match="No such file"):
-        load_images(Engine(), tmp_path / "none.tar")  # type: ignore[arg-type]
+        load_images(Engine(), tmp_path / "none.tar")
 
 
 def test_without_a_registry_and_root_all_three_ways_out_are_named(
@@ -89,11 +94,11 @@ def test_without_a_registry_and_root_all_three_ways_out_are_named(
 ) -> None:
     """Carry images in, name a base, or be root."""
     monkeypatch.setattr(images, "_pull", lambda client, report: False)
-    monkeypatch.setattr(images.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(images, "may_install_packages", lambda: False)
 
     with pytest.raises(LabError, match=r"as root .* images load FILE.* NETARIUM_BASE"):
-        ensure_images(Engine(), quiet)  # type: ignore[arg-type]
+        ensure_images(Engine(), quiet)
 
 
 def test_a_registry_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +109,8 @@ def test_a_registry_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     class Hanging(Engine):
         def pull(self, name: str, **options: Any) -> Any:
             """Hang for longer than anybody waits."""
-            images.time.sleep(0.5)
+            time.sleep(0.5)
             return iter(())
 
-    assert not images._pull(Hanging(), told.append)  # type: ignore[arg-type]
+    assert not images._pull(Hanging(), told.append)
     assert "no registry answered within 0 s" in told

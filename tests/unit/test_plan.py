@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from orchestrator.addresses import RANGES
 from orchestrator.errors import LabFileError
-from orchestrator.model import Lab, Port
+from orchestrator.model import Host, Lab, Port
 from orchestrator.names import enclosing, inverse_zone
 from orchestrator.plan import bridge_prefix, plan_lab, prefix6
 from tests.unit.labs import POOL, host, lab, pinned, site, small_lab
@@ -116,7 +116,7 @@ def test_a_pinned_address_is_kept_and_others_go_round_it() -> None:
     ],
     ids=["elsewhere", "the-router's", "twice", "no-room"],
 )
-def test_an_impossible_address_is_refused(hosts: list, complaint: str) -> None:
+def test_an_impossible_address_is_refused(hosts: list[Host], complaint: str) -> None:
     """The message names the host and what would be right."""
     with pytest.raises(LabFileError, match=complaint):
         plan_lab(lab(site("s", "s.example", 2, *hosts)), POOL)

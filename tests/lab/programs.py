@@ -1,0 +1,25 @@
+"""Programs that tests run on this computer; installed where that is allowed."""
+
+import shutil
+from collections.abc import Mapping
+
+from orchestrator.runtime.connection import install_packages, may_install_packages
+
+PACKAGES: Mapping[str, str] = {
+    "docker-compose": "docker-compose",
+    "kzonecheck": "knot-dnssecutils",
+    "named-checkzone": "bind9-utils",
+    "rsync": "rsync",
+    "shellcheck": "shellcheck",
+    "ssh": "openssh-client",
+}
+
+
+def need(*programs: str) -> None:
+    """Make sure that programs are there; fail with the command that installs them."""
+    missing = [PACKAGES[name] for name in programs if not shutil.which(name)]
+    if missing and may_install_packages():
+        install_packages(*missing)
+    still = [name for name in programs if not shutil.which(name)]
+    packages = " ".join(PACKAGES[name] for name in still)
+    assert not still, f"{', '.join(still)} missing: apt-get install {packages}"
