@@ -4,6 +4,7 @@ The same service as ``twist lab-dns``, without the scan for plugins: in a lab ma
 services start at once, and what they import is what their start costs.
 """
 
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -38,6 +39,9 @@ def parse(arguments: list[str]) -> tuple[Any, Any]:
 
 def main(arguments: list[str]) -> int:
     """Run a service until it is told to stop; return the exit code."""
+    # As the first process of a container it would not be stopped before the reactor
+    # takes over: there the kernel passes on only signals that have a handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         module, options = parse(arguments)
         from twisted.internet import reactor

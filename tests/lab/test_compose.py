@@ -71,7 +71,7 @@ def test_names_resolve_at_the_planned_addresses(composed: Cli) -> None:
 
     def is_found() -> bool:
         found = alice.run("dig +short +time=1 www.bookshop.com").stdout
-        return found.strip() == "10.198.5.80"
+        return str(found.strip()) == "10.198.5.80"
 
     eventually(is_found, 60)
     trace = alice.check_output("dig +trace +nodnssec www.bookshop.com")
