@@ -65,7 +65,12 @@ def _fail(error: LabError, code: int) -> NoReturn:
     show_default=True,
     help="The lab's file.",
 )
-@click.option("-n", "--name", help="The lab's name, instead of its file's.")
+@click.option(
+    "-n",
+    "--name",
+    envvar="NETARIUM_NAME",
+    help="The lab's name, instead of its file's (or NETARIUM_NAME).",
+)
 @click.version_option(package_name="netarium", prog_name="lab")
 @click.pass_context
 def main(ctx: click.Context, file: Path, name: str | None) -> None:
@@ -432,8 +437,11 @@ def init(control: "Control", into: Path) -> None:
 def _write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
-    else:
+        return
+    try:
         output.write_text(text)
+    except OSError as error:
+        raise UsageError(f"{output}: {error.strerror}") from error
 
 
 def _become(command: Sequence[str]) -> NoReturn:

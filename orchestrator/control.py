@@ -1,5 +1,6 @@
 """What each command of ``lab`` does: it leads from the file to the world and back."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -184,7 +185,9 @@ class Control:
                 f"`lab exec {seen.key} -- COMMAND` runs a command in it"
             )
         target = f"{user}@{seen.fqdn}" if user else seen.fqdn
-        return ["ssh", "-F", str(self._home / "ssh_config"), target, *command]
+        # The lab's own file: in another one's a client may have the same name.
+        file = self._home / self._lab_name(client) / "ssh_config"
+        return ["ssh", "-F", str(file), target, *command]
 
     def exec_command(
         self, node: str, command: Sequence[str], user: str | None, *, is_terminal: bool
@@ -396,6 +399,11 @@ def _say_nothing(text: str) -> None:
 
 
 def _tour(lab: Lab) -> str:
+    import shutil
+    import sys
+
     from orchestrator.tour import suggest
 
-    return suggest(lab)
+    called = Path(sys.argv[0])
+    is_script = called.name == "lab" and not shutil.which("lab")
+    return suggest(lab, os.path.relpath(called) if is_script else "lab")
