@@ -19,6 +19,10 @@ BUSY = (
 TOO_LARGE = (
     b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
+LONG_LINE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
 SERVER = b"Netarium"
 MAPPED = "::ffff:"
 LOOPBACK = ("127.0.0.1", "::1")
@@ -90,6 +94,12 @@ class Channel(http.HTTPChannel):
         """Expect the head of another request."""
         self._is_in_head = True
         super().requestDone(request)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long, and say so (RFC 6585 section 5)."""
+        transport: Any = self.transport
+        transport.write(LONG_LINE)
+        transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Make room for another connection."""

@@ -37,7 +37,8 @@ class Example:
 def examples(document: Path) -> Iterator[Example]:
     """Yield the commands of a document in their order."""
     for block in BLOCK.findall(document.read_text()):
-        command, lines = "", []
+        command = ""
+        lines: list[str] = []
         for line in block.splitlines():
             if line.startswith("$ "):
                 if command:
