@@ -286,7 +286,7 @@ def test_a_published_port_leads_in_from_this_computer_alone(closed: Closed) -> N
     assert not closed.outside.ask_from("outside", HOST4, 18080)
 
 
-# Only builtins, so that the shell itself is the one process more; it comes by the engine.
+# Only builtins, so that the shell itself is the one process more.
 LIST_RIGHTS = """
 for process in /proc/[0-9]*; do
     [ "$process" != "/proc/$$" ] || continue
