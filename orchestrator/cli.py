@@ -228,9 +228,9 @@ def _print_status(found: Any) -> None:
         click.echo(line)
 
 
-@main.command()
+@main.command(context_settings={"ignore_unknown_options": True})
 @node_argument
-@click.argument("command", nargs=-1)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def ssh(control: "Control", node: str, command: Sequence[str]) -> None:
     """Log in to a client, or run a command there.

@@ -145,12 +145,20 @@ def _addresses(client: "Client", lab: "Lab | None", home: Path) -> Iterator[Find
 
 
 def _leftovers(client: "Client", lab: "Lab | None", home: Path) -> Iterator[Finding]:
-    from orchestrator.runtime.engine import list_labs
+    """Find labs that nobody here knows; one that runs may well be somebody else's."""
+    from orchestrator.runtime.engine import Engine, list_labs
 
     labs = list_labs(client)
     unknown = [name for name in labs if not Store(home, name).path.exists()]
-    if not unknown:
-        yield Finding("leftovers", f"none; up: {', '.join(labs) or 'no lab'}")
+    dead = [name for name in unknown if not _runs(Engine(client, name))]
+    known = f"up: {', '.join(labs) or 'no lab'}"
+    if not dead:
+        also = f"; not from here: {', '.join(unknown)}" if unknown else ""
+        yield Finding("leftovers", f"none; {known}{also}")
         return
-    cure = " and ".join(f"`lab -n {name} down`" for name in unknown)
-    yield Finding("leftovers", f"labs nobody here knows: {', '.join(unknown)}", cure)
+    cure = " and ".join(f"`lab -n {name} down`" for name in dead)
+    yield Finding("leftovers", f"what is left of {', '.join(dead)}", cure)
+
+
+def _runs(engine: "Engine") -> bool:
+    return any(node.is_running for node in engine.world().nodes.values())

@@ -27,9 +27,11 @@ def merge(
     queue: Queue[str | None] = Queue()
 
     def read(name: str, prefix: str) -> None:
-        for line in source.lines(name, tail=tail, follow=True):
-            queue.put(prefix + line)
-        queue.put(None)
+        try:
+            for line in source.lines(name, tail=tail, follow=True):
+                queue.put(prefix + line)
+        finally:  # or a node that is removed meanwhile would keep all others waiting
+            queue.put(None)
 
     for one in named:
         Thread(target=read, args=one, daemon=True).start()

@@ -1,5 +1,8 @@
 """Records that a lab's author adds to a zone, as lines of a master file."""
 
+import re
+from textwrap import shorten
+
 import dns.exception
 import dns.rdatatype
 import dns.zonefile
@@ -8,6 +11,8 @@ from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
 TTL = 3600  # seconds, where a line names none
+MOST_SHOWN = 60  # characters of a record in a message
+CAUGHT = re.compile(r"^<input>:1: (caught exception <class '[^']*'>: )?")
 TARGETS = ("target", "exchange", "mname")  # what dnspython calls names that lead on
 
 
@@ -16,16 +21,19 @@ def parse_record(text: str, zone: str) -> RRset:
 
     Raises `ValueError` that says what is wrong and what would be right.
     """
+    shown = shorten(text, MOST_SHOWN)
+    example = "one such as 'news 300 CNAME www' would be right"
     try:
         found = dns.zonefile.read_rrsets(
             text, rdclass=None, default_ttl=TTL, origin=absolute(zone)
         )
     except (dns.exception.DNSException, ValueError, KeyError) as error:
-        why = str(error).removeprefix("<input>:1: ") or type(error).__name__
-        example = "one such as 'news 300 CNAME www' would be right"
-        raise ValueError(f"{text!r} is no record ({why}); {example}") from error
+        why = CAUGHT.sub("", str(error)).rstrip(".") or type(error).__name__
+        raise ValueError(f"{shown!r} is no record ({why}); {example}") from error
     if len(found) != 1:
-        raise ValueError(f"{text!r} is {len(found)} records; one would be right")
+        raise ValueError(f"{shown!r} is not one record of {zone}; {example}")
+    if dns.rdatatype.is_metatype(found[0].rdtype) or not found[0].rdtype:
+        raise ValueError(f"{shown!r} is of a type that no zone holds; {example}")
     return found[0]
 
 

@@ -1,13 +1,14 @@
 """Read a lab's file into a `Lab`; all mistakes are told at once, each with its line."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from yaml.nodes import Node
+from yaml.nodes import Node, SequenceNode
 
 from orchestrator.load import keys, words
 from orchestrator.load.check import Places, find_mistakes
-from orchestrator.load.section import Parse, Section, Source
+from orchestrator.load.section import Section
+from orchestrator.load.source import Parse, Source
 from orchestrator.model import (
     RESERVED_HOSTS,
     RESERVED_SITES,
@@ -22,6 +23,14 @@ from orchestrator.model import (
 )
 
 LAST_SLOT = 253
+# Keys that only some kinds of hosts take, and what one that they need looks like.
+BELONGS: Mapping[str, tuple[Sequence[str], str]] = {
+    "image": (["container"], "debian:trixie"),
+    "command": (["container"], ""),
+    "zones": (["dns"], "[campus.edu]"),
+    "user": (["client"], ""),
+    "settings": (["dns", "http", "resolver"], ""),
+}
 
 
 def load_lab(path: Path) -> Lab:
@@ -32,8 +41,8 @@ def load_lab(path: Path) -> Lab:
     """
     source = Source(path)
     reader = _LabReader(source)
-    lab = reader.read(source.read())
-    source.mistakes += find_mistakes(lab, reader.places)
+    lab = reader.read(Section(source, source.read()))
+    source.add(find_mistakes(lab, reader.places, source.lost))
     source.check()
     return lab
 
@@ -44,7 +53,7 @@ def load_name(path: Path) -> str:
     Raises `LabFileError` if there is no name to be read.
     """
     source = Source(path)
-    name = source.read().need("name", words.label, "my-lab")
+    name = Section(source, source.read()).need("name", words.label, "my-lab")
     if name is None:
         source.check()
     return str(name)
@@ -88,20 +97,23 @@ class _LabReader:
         router = section.child("router")
         if router is not None:
             router.refuse_unknown([])
-        domain = section.need("domain", words.domain, f"{name}.example") or name
+        domain = section.need("domain", words.domain, f"{name}.example")
+        if domain is not None:
+            self.places["domain", name] = section.where("domain")
         users = section.children("users", "user", words.user)
         hosts = section.children("hosts", "host", words.label)
-        self._note(section, "domain", "domain", name)
         self._note(section, "resolver", "resolver", name)
         return Site(
             name=name,
-            domain=domain,
+            domain=domain or name,
             slot=slot,
             place=section.place,
-            hosts=tuple(self._host(one, own, name, domain) for one, own in hosts),
+            hosts=tuple(
+                self._host(one, own, name, domain or name) for one, own in hosts
+            ),
             users=tuple(self._user(one, own) for one, own in users),
             lists=tuple(self._lists(section, name)),
-            resolver=section.read("resolver", words.line),
+            resolver=section.read("resolver", words.node),
         )
 
     def _user(self, name: str, section: Section) -> User:
@@ -112,12 +124,10 @@ class _LabReader:
     def _lists(
         self, section: Section, site: str
     ) -> Iterator[tuple[str, tuple[str, ...]]]:
-        lists = section.child("lists")
-        for name, (key, _) in lists.entries.items() if lists else ():
-            self._source.parse(key, "list", words.user)
-            self.places["list", site, name] = self._source.place(key)
-            assert lists is not None
-            members = lists.read_list(name, words.line)
+        for name, node, members in section.read_lists(
+            "lists", "list", words.user, words.line
+        ):
+            self.places["list", site, name] = self._source.place(node)
             yield name, self._remember(members, "member", site, name)
 
     def _host(self, name: str, section: Section, site: str, domain: str) -> Host:
@@ -139,10 +149,15 @@ class _LabReader:
             zones=self._words(section, "zones", words.zone, "zone", node),
             aliases=self._words(section, "alias", words.label, "alias", node),
             interfaces=(Interface(site, address),),
-            resolver=section.read("resolver", words.line),
+            resolver=section.read("resolver", words.node),
             user=section.read("user", words.line),
             files=tuple(self._files(section)),
-            env=tuple(section.read_pairs("env", words.variable, words.line)),
+            env=tuple(
+                (variable, value)
+                for variable, _, value in section.read_pairs(
+                    "env", words.variable, words.line
+                )
+            ),
             caps=tuple(cap for _, cap in section.read_list("caps", words.cap)),
             command=self._command(section),
             memory=section.read("memory", words.memory),
@@ -153,30 +168,19 @@ class _LabReader:
 
     def _run(self, section: Section) -> str:
         run = section.need("run", words.one_of([*RUNS]), "http") or ""
-        if not run:
-            return run
-        if (run == "container") != ("image" in section.entries):
-            if run == "container":
-                section.blame("", "image is missing; `image: debian:trixie` is one")
-            else:
-                text = f"run: {run} has an image already; only run: container takes one"
-                section.blame("image", f"image: {text}")
-        if "zones" in section.entries and run != "dns":
-            section.blame("zones", f"zones: run: {run} serves none; run: dns does")
-        if "zones" not in section.entries and run == "dns":
-            section.blame("", "zones is missing; `zones: [campus.edu]` would be right")
-        if "user" in section.entries and run != "client":
-            section.blame("user", f"user: run: {run} has none; run: client has")
-        if "command" in section.entries and run != "container":
-            text = f"run: {run} has its own; only run: container takes one"
-            section.blame("command", f"command: {text}")
+        for key, (kinds, example) in BELONGS.items():
+            if run and key in section.entries and run not in kinds:
+                text = f"{key}: run: {run} takes none"
+                section.blame(key, f"{text}; run: {' or '.join(kinds)} would")
+            if run in kinds and example:
+                section.expect(key, example)
         return run
 
     def _command(self, section: Section) -> tuple[str, ...]:
         _, node = section.entries.get("command", (None, None))
-        if node is not None and not isinstance(node.value, list):
-            return section.read("command", words.command) or ()
-        return tuple(word for _, word in section.read_list("command", words.line))
+        if isinstance(node, SequenceNode):
+            return tuple(word for _, word in section.read_list("command", words.line))
+        return section.read("command", words.command) or ()
 
     def _ports(self, section: Section, node: str) -> tuple[Port, ...]:
         ports = section.read_list("publish", words.port)
@@ -185,13 +189,16 @@ class _LabReader:
         return tuple(port for _, port in ports)
 
     def _files(self, section: Section) -> Iterator[tuple[str, Path]]:
-        for target, source in section.read_pairs("files", words.target, words.line):
+        for target, node, source in section.read_pairs(
+            "files", words.target, words.path
+        ):
             path = self._folder / source
-            if not path.exists():
-                text = (
-                    f"{path} is not there; a folder beside {self._source.path} would be"
-                )
-                section.blame("files", f"files: {text}")
+            try:
+                path.stat()
+            except OSError as error:
+                text = f"{words.show(source)}: {error.strerror}"
+                right = f"a folder beside {self._source.path.name} would be right"
+                self._source.blame(node, f"{section.what}: files: {text}; {right}")
             yield target, path
 
     def _zone(self, name: str, section: Section) -> Zone:
@@ -214,7 +221,7 @@ class _LabReader:
         found: dict[str, None] = {}
         for node, word in read:
             if word in found:
-                text = f"{about[0]} {word} is named twice; once would be right"
+                text = f"{about[0]} {word!r} is named twice; once would be right"
                 self._source.blame(node, text)
             self.places[about + (word,)] = self._source.place(node)  # noqa: RUF005
             found[word] = None
@@ -232,19 +239,19 @@ class _Slots:
         owners: dict[int, str] = {}
         for name, section in sections:
             slot = section.read("slot", words.whole(1, LAST_SLOT))
-            if slot is None:
-                continue
             if slot in owners:
-                text = (
-                    f"slot: site {owners[slot]} has slot {slot}; another would be right"
-                )
-                section.blame("slot", text)
-            owners[slot] = name
+                text = f"slot: site {owners[slot]} has slot {slot}"
+                section.blame("slot", f"{text}; another would be right")
+            elif slot is not None:
+                owners[slot] = name
         self._slots = {name: slot for slot, name in owners.items()}
-        free = (slot for slot in range(1, 10**6) if slot not in owners)
-        for name, _ in sections:
+        free = (slot for slot in range(1, LAST_SLOT + 1) if slot not in owners)
+        for name, section in sections:
             if name not in self._slots:
-                self._slots[name] = next(free)
+                self._slots[name] = next(free, 0)
+            if self._slots[name] == 0:
+                text = f"there is no slot left; {LAST_SLOT} sites would be the most"
+                section.blame("", text)
 
     def of(self, site: str) -> int:
         """Return the slot of a site."""

@@ -63,6 +63,7 @@ SITE: Keys = {
     "resolver": text("The resolver that the hosts here ask: HOST or HOST.SITE."),
     "router": {
         "type": ["object", "null"],
+        "patternProperties": {"^x-": True},
         "additionalProperties": False,
         "description": "What differs in the site's router; nothing can yet.",
     },
@@ -97,7 +98,7 @@ HOST: Keys = {
     "resolver": text("The resolver that it asks: HOST or HOST.SITE."),
     "user": text("Whose machine a client is.", words.USER),
     "files": names(
-        "Folders inside the node, and what comes into them.", "/.*", text("")
+        "Folders inside the node, and what comes into them.", words.TARGET, text("")
     ),
     "env": names("Variables of the environment.", words.VARIABLE, text("")),
     "caps": several("Capabilities to hold, such as NET_RAW.", {"type": "string"}),
