@@ -36,6 +36,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.longrepr = f"a lab test must not be skipped: {report.longrepr}"
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many lab tests were run: none would look like success too."""
+    stats = terminalreporter.stats
+    counts = {
+        outcome: sum("lab" in report.keywords for report in stats.get(outcome, ()))
+        for outcome in ("passed", "failed", "error")
+    }
+    said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    terminalreporter.write_line(f"lab tests: {said or 'none'}")
+
+
 @dataclass(frozen=True)
 class Cli:
     """The command `lab`, with a lab of its own: a file, a name and a home."""
