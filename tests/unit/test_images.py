@@ -1,6 +1,7 @@
 import shutil
-import time
+import threading
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -109,7 +110,7 @@ def test_a_registry_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     class Hanging(Engine):
         def pull(self, name: str, **options: Any) -> Any:
             """Hang for longer than anybody waits."""
-            time.sleep(0.5)
+            threading.Event().wait(0.5)
             return iter(())
 
     assert not images._pull(Hanging(), told.append)
