@@ -7,7 +7,7 @@ BIN := .venv/bin
 RUN := $(BIN)/lab -f $(LAB)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status plan ssh logs doctor compose schema check format \
+.PHONY: help up down status plan ssh logs doctor compose schema picture check format \
         test test-fast bench lock clean
 
 help: ## list the targets
@@ -39,6 +39,9 @@ compose: .venv/lab ## render docker-compose.yml from lab.yaml
 
 schema: .venv/lab ## render the JSON Schema of lab files
 	@$(BIN)/lab schema -o docs/lab.schema.json
+
+picture: .venv/lab ## draw docs/lab.svg from lab.yaml
+	@$(BIN)/lab -f lab.yaml graph -o docs/lab.svg
 
 check: .venv/dev ## formatting, lint, types and house rules
 	$(BIN)/ruff format --check .

@@ -22,9 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.load import load_lab
-
 from benchmarks.generated import generate_lab
+from orchestrator.load import load_lab
 from orchestrator.plan import Node, Plan, plan_lab
 from orchestrator.runtime.connection import connect
 from orchestrator.runtime.engine import Engine

@@ -22,7 +22,7 @@ def inspect(runtime: Runtime, wanted: Wanted) -> Difference:
     world = runtime.world()
     difference = compare(wanted, world)
     if not world.nodes:
-        return replace(difference, firewall=(_firewall("not there"),))
+        return replace(difference, firewall=(_firewall("not there", "create"),))
     with ThreadPoolExecutor(THREADS) as pool:
         firewall = pool.submit(_check_firewall, runtime, wanted)
         restarts = pool.submit(_find_lost_nodes, runtime, wanted, world, difference)
@@ -31,8 +31,8 @@ def inspect(runtime: Runtime, wanted: Wanted) -> Difference:
         )
 
 
-def _firewall(why: str) -> Change:
-    return Change("mend", "firewall", "of the lab's bridges", why)
+def _firewall(why: str, verb: str = "mend") -> Change:
+    return Change(verb, "firewall", "of the lab's bridges", why)
 
 
 def _check_firewall(runtime: Runtime, wanted: Wanted) -> tuple[Change, ...]:

@@ -1,11 +1,13 @@
 """Mistakes in the records that a lab's author adds to zones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Network
 
 from dns.rrset import RRset
 
-from orchestrator.addresses import subnets
-from orchestrator.errors import Place
+from orchestrator.addresses import assign_hosts, subnets
+from orchestrator.errors import LabFileError, Place
 from orchestrator.load.words import hint
 from orchestrator.model import Lab, Zone
 from orchestrator.names import INVERSE, enclosing, inverse_zone, is_inside, serving
@@ -14,6 +16,7 @@ from orchestrator.records import is_alone, kind, parse_record, plain, targets
 from orchestrator.store import POOLS
 
 Mistake = tuple[Place, str]
+ARPA = "arpa"
 BACKBONE_SLOT = 0
 
 
@@ -44,7 +47,7 @@ class _Check:
         self._aliases = {
             f"{alias}.{host.domain}" for host in lab.hosts() for alias in host.aliases
         }
-        self._hosts = {host.fqdn for host in lab.hosts()}
+        self._hosts = {host.fqdn for host in lab.hosts()} | {*_derive_pointers(lab)}
         for site in lab.sites:
             self._hosts |= {site.domain, f"router.{site.domain}"}
         self._known = self._hosts | self._aliases | set(self._owners())
@@ -70,13 +73,13 @@ class _Check:
         yield from self._targets(targets(record))
 
     def _company(self, owner: str, record: RRset) -> Iterator[str]:
-        """Find what stands beside a CNAME."""
+        """Find what stands beside a CNAME; that of an alias may be replaced by one."""
         before = self._types.get(owner)
         self._types.setdefault(owner, kind(record))
         what = f"has a {before} record" if before else ""
-        if owner in self._aliases:
+        if owner in self._aliases and not is_alone(record):
             what = "is an alias of a host"
-        elif is_alone(record) and owner in self._hosts | self.zones:
+        elif is_alone(record) and (owner in self._hosts or owner in self.zones):
             what = "is a host or a zone"
         elif "CNAME" not in (before, kind(record)):
             return
@@ -101,12 +104,29 @@ def _parse(text: str, zone: str) -> RRset | str:
         return str(error)
 
 
+def pools(lab: Lab) -> Sequence[IPv4Network]:
+    """Return the pool that the file sets, or all that may become the lab's own."""
+    return (lab.pool,) if lab.pool else POOLS
+
+
 def _derive_zones(lab: Lab) -> Iterator[str]:
-    """Yield the inverse zones of the lab, for each pool that may become its own."""
-    if enclosing("arpa", serving(lab)) is None:
+    """Yield the inverse zones of the lab, whatever its pool will be."""
+    if enclosing(ARPA, serving(lab)) is None:
         return
     yield from INVERSE
-    for pool in (lab.pool,) if lab.pool else POOLS:
+    for pool in pools(lab):
         for slot in (BACKBONE_SLOT, *(site.slot for site in lab.sites)):
             for subnet in subnets(slot, pool, prefix6(lab.name)):
                 yield inverse_zone(subnet)
+
+
+def _derive_pointers(lab: Lab) -> Iterator[str]:
+    """Yield the owners of the PTR records of all hosts, whatever the pool will be."""
+    if not any(is_inside(zone.name, ARPA) for zone in lab.zones):
+        return
+    for pool in pools(lab):
+        for site in lab.sites:
+            with suppress(LabFileError):  # it is told elsewhere
+                own = subnets(site.slot, pool, prefix6(lab.name))
+                for one in assign_hosts(site, *own).values():
+                    yield from (one.v4.reverse_pointer, one.v6.reverse_pointer)

@@ -9,12 +9,11 @@ from ipaddress import IPv4Network, IPv6Network
 
 from orchestrator.addresses import assign_hosts, subnets
 from orchestrator.errors import LabFileError, Place
-from orchestrator.load.additions import Mistake, find_record_mistakes
+from orchestrator.load.additions import Mistake, find_record_mistakes, pools
 from orchestrator.load.words import hint
 from orchestrator.model import RESERVED_HOSTS, Host, Lab, Site
 from orchestrator.names import enclosing, is_inside, parent, serving
 from orchestrator.plan import check_room, prefix6
-from orchestrator.store import POOLS
 
 Places = dict[tuple[str, ...], Place]
 ARPA = "arpa"
@@ -58,7 +57,11 @@ class _Check:
 
     def domains(self) -> Iterator[Mistake]:
         """Find domains that another site or a host has already."""
-        owners = {host.fqdn: f"host {host.node}" for host in self._lab.hosts()}
+        owners = {
+            f"{name}.{host.domain}": f"host {host.node}"
+            for host in self._lab.hosts()
+            for name in (host.name, *host.aliases)
+        }
         for site in self._sites:
             owner = owners.setdefault(site.domain, f"site {site.name}")
             if owner != f"site {site.name}":
@@ -177,8 +180,7 @@ class _Check:
 
     def addresses(self) -> Iterator[Mistake]:
         """Find pinned addresses that are not the site's, and a pool too small."""
-        pools = (self._lab.pool,) if self._lab.pool else POOLS
-        tries = [list(_find_in_pool(self._lab, pool)) for pool in pools]
+        tries = [list(_find_in_pool(self._lab, pool)) for pool in pools(self._lab)]
         yield from min(tries, key=len)
 
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 import tokenize
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ SCRIPTS = [
 ]
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(path: Path) -> ast.Module:
     """Parse a module; it is only read, never run."""
     return ast.parse((ROOT / path).read_text(), str(path))
@@ -283,12 +283,17 @@ def test_letters_beyond_ascii_stand_only_in_texts(path: Path) -> None:
     assert strange == []
 
 
+def lines(path: Path) -> list[str]:
+    """Return the lines of any file, whatever else it may hold."""
+    return (ROOT / path).read_text(errors="replace").splitlines()
+
+
 def grep(pattern: str) -> list[str]:
     """List the lines of all files that hold something."""
     return [
         f"{path}:{number}: {line.strip()}"
         for path in FILES
-        for number, line in enumerate((ROOT / path).read_text().splitlines(), start=1)
+        for number, line in enumerate(lines(path), start=1)
         if re.search(pattern, line)
     ]
 

@@ -1,7 +1,6 @@
 import shutil
 import threading
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest

@@ -266,6 +266,13 @@ def test_a_record_may_be_of_any_type(load: Load, record: str) -> None:
     assert load(with_records(record, "'*.wild A 192.0.2.1'"))
 
 
+def test_a_record_may_take_the_place_of_an_alias(load: Load) -> None:
+    """What is derived can be replaced by a record of the same owner and type."""
+    text = with_records("web CNAME pc")
+
+    assert load(text.replace("{run: http}", "{run: http, alias: web}"))
+
+
 def test_the_inverse_domain_takes_records(load: Load) -> None:
     """An author may add to a zone that only the lab made."""
     text = with_top(
@@ -900,6 +907,11 @@ WRONG = {
         17,
         "site more: domain www.campus.edu is that of host www.campus; another",
     ),
+    "domain-of-an-alias": (
+        with_www("alias: cs") + "  more: {domain: cs.campus.edu}\n",
+        17,
+        "site more: domain cs.campus.edu is that of host www.campus; another would",
+    ),
     "domain-not-served": (
         with_top("  more: {domain: shop.org}"),
         17,
@@ -1137,15 +1149,15 @@ WRONG = {
         20,
         "www.campus.edu is a host or a zone already, and a CNAME stands alone; anoth",
     ),
+    "cname-of-an-address": (
+        with_top("zones: {2.18.198.in-addr.arpa: {records: 80 CNAME 80.0/25}}"),
+        17,
+        "80.2.18.198.in-addr.arpa is a host or a zone already, and a CNAME stands al",
+    ),
     "cname-of-the-zone": (
         with_records("'@ CNAME pc'"),
         20,
         "campus.edu is a host or a zone alr",
-    ),
-    "cname-of-an-alias": (
-        with_records("web CNAME pc").replace("{run: http}", "{run: http, alias: web}"),
-        20,
-        "web.campus.edu is an alias of a host already, and a CNAME stands alone",
     ),
     "beside-an-alias": (
         with_records("web TXT a").replace("{run: http}", "{run: http, alias: web}"),
