@@ -58,7 +58,7 @@ def take_down(
     """
     world = runtime.world()
     with workers(report) as work:
-        work.each("stopping", runtime.remove_node, world.nodes)
+        work.each("stopping", runtime.remove_node, [*world.nodes, *world.helpers])
     with workers(report) as work:
         if image:  # rules may be all that a killed `up` has left
             work.add("removing", _run_firewall, runtime, image, "down", prefix)

@@ -40,8 +40,13 @@ class SeenNode:
 
 @dataclass(frozen=True)
 class World:
-    """Everything of one lab that the engine has, by name."""
+    """Everything of one lab that the engine has, by name.
+
+    ``helpers`` are containers that are no nodes: they look after the firewall, and are
+    gone when that is done, unless their command was killed.
+    """
 
     networks: Mapping[str, SeenNetwork] = field(default_factory=dict)
     nodes: Mapping[str, SeenNode] = field(default_factory=dict)
     volumes: frozenset[str] = frozenset()
+    helpers: frozenset[str] = frozenset()

@@ -1,7 +1,10 @@
 """The container engine, as the orchestrator needs it: a few plain calls."""
 
 import io
+import itertools
+import os
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -21,6 +24,9 @@ LAB, NODE, DIGEST = "netarium.lab", "netarium.node", "netarium.digest"
 FQDN, RUN = "netarium.fqdn", "netarium.run"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 CONFLICT = 409
+HELPER = "firewall"  # what a container that is no node has in place of its key
+LONGEST_HELP = 60  # seconds
+NUMBERS = itertools.count(1)
 
 
 class EngineRefusedError(LabError):
@@ -41,10 +47,11 @@ class Engine:
         """Look at all networks, containers and volumes of the lab."""
         containers = self._api.containers(all=True, filters=self._mine)
         volumes = self._api.volumes(filters=self._mine)["Volumes"] or ()
-        nodes = [_seen_node(one) for one in containers]
+        seen = [_seen_node(one) for one in containers]
         return World(
             networks={one.name: one for one in self.networks() if one.lab == self._lab},
-            nodes={node.name: node for node in nodes},
+            nodes={node.name: node for node in seen if node.key != HELPER},
+            helpers=frozenset(node.name for node in seen if node.key == HELPER),
             volumes=frozenset(volume["Name"] for volume in volumes),
         )
 
@@ -186,14 +193,15 @@ class Engine:
 
         The container has NET_ADMIN and no other capability, and is gone afterwards.
         """
-        name = f"{self._lab}.firewall"
-        self.remove_node(name)
+        self._sweep()
+        # Several commands may look at one lab at the same time.
+        name = f"{self._lab}.{HELPER}-{os.getpid()}-{next(NUMBERS)}"
         with _saying("the firewall's container"):
             self._api.create_container(
                 image,
                 entrypoint=list(command),
                 name=name,
-                labels={LAB: self._lab, NODE: "firewall"},
+                labels={LAB: self._lab, NODE: HELPER},
                 host_config=self._api.create_host_config(
                     network_mode="host",
                     cap_drop=["ALL"],
@@ -208,6 +216,14 @@ class Engine:
             output: bytes = self._api.logs(name)
         self.remove_node(name)
         return code, output.decode(errors="replace").strip()
+
+    def _sweep(self) -> None:
+        """Remove what a command that was killed has left of `run_on_host`."""
+        mine = {"label": [f"{LAB}={self._lab}", f"{NODE}={HELPER}"]}
+        for one in self._api.containers(all=True, filters=mine):
+            age = time.time() - one["Created"]
+            if one["State"] != "running" and age > LONGEST_HELP:
+                self.remove_node(one["Id"])
 
     def execute(
         self, name: str, command: Sequence[str], user: str = ""

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from hypothesis import strategies as st
 from orchestrator.errors import LabFileError, Place
 from orchestrator.load import load_lab, load_name, section, source
 from orchestrator.model import Host, Lab, Port, User
+from orchestrator.plan import plan_lab
+from orchestrator.render.zones import render_zone
+from services.dns.zone import parse_zone
+from tests.unit.labs import POOL
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / "lab.yaml"
@@ -1052,6 +1057,11 @@ WRONG = {
         15,
         "address 198.18.3.80 of host www is not one of site campus; 198.18.2.4 to",
     ),
+    "address-elsewhere-and-in-the-inverse-domain": (
+        with_www("address: 9.9.9.9") + "zones: {arpa: }\n",
+        15,
+        "address 9.9.9.9 of host www is not one of site campus; 198.18.2.4 to",
+    ),
     "address-of-the-router": (
         with_www("address: 198.18.2.1"),
         15,
@@ -1424,7 +1434,7 @@ def check(path: Path, data: bytes) -> None:
 
 ANYTHING = settings(
     deadline=None,
-    max_examples=200,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 WORDS = st.sampled_from(
@@ -1500,6 +1510,39 @@ def test_any_record_is_right_or_a_mistake(tmp_path: Path, record: str) -> None:
     text = with_top("zones:", f"  campus.edu: {{records: {json.dumps([record])}}}")
 
     check(tmp_path / "lab.yaml", text.encode())
+
+
+OWNERS = ["@", "www", "web", "cs", "x", "*", "a.sub", "80.2.18.198.in-addr.arpa."]
+DATA = [
+    *("A 192.0.2.1", "AAAA ::1", "CNAME www", "CNAME x", "CNAME far.org.", "DNAME x"),
+    *("MX 5 www", "NS ns.servers.net.", "TXT a", "PTR www", "HTTPS 1 . alpn=h2"),
+]
+RECORDS = st.lists(
+    st.tuples(st.sampled_from(OWNERS), st.sampled_from(DATA)).map(" ".join), max_size=4
+)
+ORIGINS = st.sampled_from(["campus.edu", "edu", ".", "arpa", "2.18.198.in-addr.arpa"])
+
+
+@ANYTHING
+@given(
+    zones=st.dictionaries(ORIGINS, RECORDS.map(lambda one: {"records": one})),
+    alias=st.sampled_from(["web", "cs", "x"]),
+    has_child=st.booleans(),
+)
+def test_what_is_taken_can_be_served(
+    tmp_path: Path, zones: dict[str, object], alias: str, *, has_child: bool
+) -> None:
+    """A name server that refuses its zone at start has no line to blame."""
+    text = with_www(f"alias: {alias}")
+    text += "  cs: {domain: cs.campus.edu}\n" if has_child else ""
+    path = tmp_path / "lab.yaml"
+    path.write_text(f"{text}zones: {json.dumps(zones)}\n")
+    with suppress(LabFileError):
+        lab = load_lab(path)
+        plan = plan_lab(lab, POOL)
+        for authority in plan.authorities:
+            origin = authority.origin.rstrip(".") + "."
+            parse_zone(render_zone(lab, plan, authority), origin, authority.origin)
 
 
 SOURCE = DEFAULT.read_text() + 'zones: {campus.edu: {records: ["x A 192.0.2.1"]}}\n'
