@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.model import RESERVED_HOSTS, RESERVED_SITES, RUNS, Lab, Port
@@ -212,6 +212,7 @@ def test_the_picture_is_well_formed_whatever_the_names_are(wanted: Lab) -> None:
 
 
 @given(name=NAMES)
+@settings(deadline=None)
 def test_no_text_of_the_author_breaks_the_picture(name: str) -> None:
     """Rules for names may widen some day; the picture shall not depend on them."""
     picture = draw(hostile_lab(name))
@@ -418,6 +419,7 @@ def test_the_source_has_only_lines_that_mermaid_knows(wanted: Lab) -> None:
 
 
 @given(name=NAMES)
+@settings(deadline=None)
 def test_no_text_of_the_author_breaks_the_source(name: str) -> None:
     """Mermaid shows an error in place of a diagram, for the smallest of slips."""
     lines = write(hostile_lab(name))
