@@ -212,7 +212,7 @@ def test_the_picture_is_well_formed_whatever_the_names_are(wanted: Lab) -> None:
 
 
 @given(name=NAMES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 def test_no_text_of_the_author_breaks_the_picture(name: str) -> None:
     """Rules for names may widen some day; the picture shall not depend on them."""
     picture = draw(hostile_lab(name))
@@ -419,7 +419,7 @@ def test_the_source_has_only_lines_that_mermaid_knows(wanted: Lab) -> None:
 
 
 @given(name=NAMES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 def test_no_text_of_the_author_breaks_the_source(name: str) -> None:
     """Mermaid shows an error in place of a diagram, for the smallest of slips."""
     lines = write(hostile_lab(name))
