@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import LabError, UsageError
+from orchestrator.errors import LabError, LabFileError, UsageError
 from orchestrator.model import Lab
 from orchestrator.plan import Plan, bridge_prefix, plan_lab
 from orchestrator.store import POOLS, Store, choose_pool
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.doctor import Finding
     from orchestrator.runtime.connection import Client
     from orchestrator.runtime.engine import Engine
+    from orchestrator.runtime.images import Images
     from orchestrator.status import Status
 
 Step = Callable[[str], None]
@@ -99,11 +100,14 @@ class Control:
     def up(self, step: Step, count: Count) -> Launched:
         """Make the world as the file says."""
         from orchestrator.apply import bring_up
+        from orchestrator.runtime.images import ensure_images, image_tags
 
         lab = self.load()
         client = self._client(step)
         with Store(self._home, lab.name).lock():
-            wanted = self._wanted(lab, client, step)
+            wanted = self._wanted(lab, client, image_tags())
+            ensure_images(client, step)
+            _pull_own(lab, client, step)
             done = bring_up(self._engine(client, lab.name), wanted, count)
             self._write_ssh_config(wanted.plan, client)
         nodes = len(wanted.plan.nodes)
@@ -111,12 +115,20 @@ class Control:
 
     def plan(self) -> "tuple[Change, ...]":
         """List what `up` would do."""
+        from orchestrator.difference import Change, compare
         from orchestrator.inspection import inspect
+        from orchestrator.runtime.images import find_images, image_tags
 
         lab = self.load()
         client = self._client(_say_nothing)
-        wanted = self._wanted(lab, client, _say_nothing)
-        return tuple(inspect(self._engine(client, lab.name), wanted))
+        tags = image_tags()
+        wanted = self._wanted(lab, client, tags)
+        engine = self._engine(client, lab.name)
+        if find_images(client):
+            return tuple(inspect(engine, wanted))
+        # Without images nobody can look at routes and rules; they come first.
+        build = Change("build", "images", ", ".join(tags.by_name().values()), "missing")
+        return (build, *compare(wanted, engine.world()))
 
     def down(self, count: Count, *, volumes: bool) -> Gone:
         """Remove the lab from the world."""
@@ -255,18 +267,16 @@ class Control:
 
         return Engine(client, name)
 
-    def _wanted(self, lab: Lab, client: "Client", step: Step) -> "Wanted":
+    def _wanted(self, lab: Lab, client: "Client", images: "Images") -> "Wanted":
         from orchestrator.content import read_content
         from orchestrator.difference import Wanted
         from orchestrator.keys import load_keys
         from orchestrator.render import render_lab
-        from orchestrator.runtime.images import ensure_images
 
         content = read_content(lab)
         store = Store(self._home, lab.name)
         networks = self._engine(client, lab.name).networks()
         plan = plan_lab(lab, choose_pool(lab, store.read("pool"), networks))
-        images = ensure_images(client, step).by_name()
         store.write("pool", str(plan.pool))
         keys = load_keys(store.path, plan, datetime.now(timezone.utc))
         files = render_lab(lab, plan, keys)
@@ -274,7 +284,7 @@ class Control:
             node.key: (*files.get(node.key, ()), *content.get(node.key, ()))
             for node in plan.nodes
         }
-        return Wanted(plan, merged, images)
+        return Wanted(plan, merged, images.by_name())
 
     def _write_ssh_config(self, plan: Plan, client: "Client") -> None:
         from orchestrator.keys import load_keys
@@ -386,6 +396,26 @@ def _unknown(name: str, keys: Sequence[str]) -> str:
     near = get_close_matches(name, [*keys, *shorts], n=1)
     hint = f"did you mean {near[0]}?" if near else "`lab status` lists all"
     return f"there is no node {name}; {hint}"
+
+
+def _pull_own(lab: Lab, client: "Client", step: Step) -> None:
+    """Get the images of `run: container`; raise `LabFileError` where one fails."""
+    from orchestrator.runtime.images import pull_missing
+
+    hosts = [host for host in lab.hosts() if host.image is not None]
+    names = dict.fromkeys(host.image for host in hosts if host.image)
+    missing = pull_missing(client, names, step)
+    mistakes = [
+        (
+            host.place,
+            f"host {host.name}: the engine has no image {host.image} and no registry "
+            "gave it; `docker load`, or another image, would be right",
+        )
+        for host in hosts
+        if host.image in missing
+    ]
+    if mistakes:
+        raise LabFileError(mistakes)
 
 
 def _docker(client: "Client") -> list[str]:

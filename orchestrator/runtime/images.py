@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError, BuildError, ImageNotFound
+from docker.utils import parse_repository_tag
 
 from orchestrator.errors import LabError
 from orchestrator.runtime.connection import (
@@ -229,32 +230,53 @@ def _ensure_base(client: Client, report: Report) -> str:
             return tag
     if wanted:
         raise LabError(f"NETARIUM_BASE={wanted}: the engine has no such image")
-    if _pull(client, report):
+    if _pull(client, OFFICIAL, report):
         return OFFICIAL
     with _timed(report, f"base image {BOOTSTRAPPED} bootstrapped"):
         _bootstrap(client, report)
     return BOOTSTRAPPED
 
 
-def _pull(client: Client, report: Report) -> bool:
-    """Pull the official image if a registry answers quickly; tell whether it came."""
+def pull_missing(client: Client, names: Iterable[str], report: Report) -> list[str]:
+    """Pull the images of others that the engine does not have; return what is missing.
+
+    A registry that does not answer quickly is given up.
+    """
+    return [
+        name
+        for name in names
+        if not _has(client, name) and not _pull(client, name, report)
+    ]
+
+
+def _has(client: Client, name: str) -> bool:
+    try:
+        client.api.inspect_image(name)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _pull(client: Client, image: str, report: Report) -> bool:
+    """Pull an image if a registry answers quickly; tell whether it came."""
     seconds = float(os.environ.get("NETARIUM_REGISTRY_SECONDS", REGISTRY_SECONDS))
     heard, ended = threading.Event(), threading.Event()
     came: list[bool] = []
 
     def pull() -> None:
         try:
-            name, _, tag = OFFICIAL.partition(":")
+            name, tag = parse_repository_tag(image)
+            tag = tag or "latest"
             for line in client.api.pull(name, tag=tag, stream=True, decode=True):
                 heard.set()
                 came.append("error" not in line)
         except (APIError, OSError) as error:
-            report(f"no image from a registry ({_short(error)})")
+            report(f"no {image} from a registry ({_short(error)})")
             came.append(False)
         ended.set()
         heard.set()
 
-    report(f"asking a registry for {OFFICIAL}")
+    report(f"asking a registry for {image}")
     threading.Thread(target=pull, daemon=True).start()
     if not heard.wait(seconds):
         report(f"no registry answered within {seconds:.0f} s")

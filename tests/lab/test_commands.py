@@ -85,6 +85,21 @@ def test_a_program_of_one_s_own_is_a_host_like_any(own_lab: Callable[..., Cli]) 
     assert way_out[2] == "".join(f"{int(octet):02X}" for octet in octets)
 
 
+def test_an_image_that_nobody_has_is_a_mistake_of_the_file(
+    own_lab: Callable[..., Cli],
+) -> None:
+    """It is asked for at a registry; if that has none, the host's line is named."""
+    cli = own_lab(OWN_PROGRAM.replace("BASE", "netarium.invalid/no-such-image:1"))
+
+    done = cli("up")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        f"{cli.file}:9: host mine: the engine"
+    )
+    assert cli("status").returncode == 1
+
+
 def test_the_shell_completes_the_names_of_nodes(lab: Cli) -> None:
     """Short names where they are unique, with their site where they are not."""
     environment = {

@@ -4,10 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import ImageNotFound
 
 from orchestrator.errors import LabError
 from orchestrator.runtime import images
-from orchestrator.runtime.images import ensure_images, image_tags, load_images
+from orchestrator.runtime.images import (
+    ensure_images,
+    image_tags,
+    load_images,
+    pull_missing,
+)
 
 
 class Engine:
@@ -93,7 +99,7 @@ def test_without_a_registry_and_root_all_three_ways_out_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Carry images in, name a base, or be root."""
-    monkeypatch.setattr(images, "_pull", lambda client, report: False)
+    monkeypatch.setattr(images, "_pull", lambda client, image, report: False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(images, "may_install_packages", lambda: False)
 
@@ -112,5 +118,30 @@ def test_a_registry_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
             threading.Event().wait(0.5)
             return iter(())
 
-    assert not images._pull(Hanging(), told.append)
+    assert not images._pull(Hanging(), "debian:trixie-slim", told.append)
     assert "no registry answered within 0 s" in told
+
+
+def test_images_of_others_are_pulled_only_where_they_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the engine has is taken as it is; what nobody has is told."""
+    asked: list[str] = []
+
+    class Some(Engine):
+        def inspect_image(self, name: str) -> None:
+            """Know the images that are there."""
+            if name not in self.tags:
+                raise ImageNotFound(name)
+
+    def pull(client: Any, image: str, report: Any) -> bool:
+        asked.append(image)
+        return image == "nginx:alpine"
+
+    monkeypatch.setattr(images, "_pull", pull)
+    engine: Any = Some("mine:1")
+
+    missing = pull_missing(engine, ["mine:1", "nginx:alpine", "nobody:1"], quiet)
+
+    assert asked == ["nginx:alpine", "nobody:1"]
+    assert missing == ["nobody:1"]
