@@ -1,5 +1,6 @@
 """Find a container engine, or install one, and connect to it."""
 
+import getpass
 import os
 import shutil
 import subprocess
@@ -42,6 +43,7 @@ def connect(report: Report, *, may_install: bool = True) -> Client:
         return _checked(_named_by_environment())
     client = next(_answering(), None)
     if client is None:
+        _refuse_forbidden()
         if not may_install:
             raise EngineError("no container engine answers")
         _install(report)
@@ -89,6 +91,12 @@ def _places() -> Iterator[tuple[str, object]]:
         context = None
     if context is not None and context.name != "default":
         yield context.Host, context.TLSConfig or False
+    for path in _sockets():
+        yield f"unix://{path}", False
+
+
+def _sockets() -> Iterator[Path]:
+    """Yield the sockets that are there, where engines usually have them."""
     run = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     home = Path.home()
     for path in (
@@ -99,7 +107,17 @@ def _places() -> Iterator[tuple[str, object]]:
         home / ".orbstack/run/docker.sock",
     ):
         if path.exists():
-            yield f"unix://{path}", False
+            yield path
+
+
+def _refuse_forbidden() -> None:
+    """Tell apart an engine that is not there from one that one may not use."""
+    for path in _sockets():
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise EngineError(
+                f"you may not use the container engine at {path}; as root run: "
+                f"usermod -aG docker {getpass.getuser()}, then log in again"
+            )
 
 
 def _checked(client: Client) -> Client:
@@ -159,6 +177,8 @@ def _install(report: Report) -> None:
             raise EngineError(f"no container engine answers; as root run: {known}")
         report(f"no container engine found: installing {' '.join(packages)}")
         install_packages(*packages)
+        if not shutil.which("docker"):  # known only after the lists were renewed
+            install_packages("docker-cli")
     _start(report)
 
 

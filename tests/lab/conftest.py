@@ -14,6 +14,8 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from tests.lab.programs import need
+
 ROOT = Path(__file__).parents[2]
 NAME = "netarium-test"
 T = TypeVar("T")
@@ -141,6 +143,7 @@ def own_lab(tmp_path: Path) -> Iterator[Callable[[str], Cli]]:
 @pytest.fixture(scope="session")
 def alice(lab: Cli) -> Host:
     """Be logged in at alice-pc by ssh, as a student is."""
+    need("ssh")
     return testinfra.get_host(
         "ssh://alice-pc.campus.edu", ssh_config=str(lab.home / "ssh_config")
     )

@@ -9,6 +9,7 @@ from tests.lab.programs import need
 
 def with_config(lab: Cli, program: str, *arguments: str) -> str:
     """Run ssh or one of its kin as the README says."""
+    need("ssh")
     command = [program, "-F", str(lab.home / "ssh_config"), *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False

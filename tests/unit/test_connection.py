@@ -149,8 +149,23 @@ def test_as_root_the_distribution_s_engine_is_installed_and_started(
     client = connect(told.append)
 
     assert client.url == "unix:///a"
-    assert installed == ["docker.io"]
+    assert installed == ["docker.io", "docker-cli"]
     assert told == ["no container engine found: installing docker.io", "starting"]
+
+
+@pytest.mark.usefixtures("sockets")
+def test_an_engine_one_may_not_use_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing has to be installed then: one group is missing."""
+    socket = tmp_path / "docker.sock"
+    socket.touch(mode=0o600)
+    monkeypatch.setattr(connection, "_sockets", lambda: iter([socket]))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("getpass.getuser", lambda: "alice")
+
+    with pytest.raises(EngineError, match="as root run: usermod -aG docker alice"):
+        connect(quiet)
 
 
 @pytest.mark.usefixtures("sockets")
