@@ -197,7 +197,7 @@ class _Build:
             self._wanted.node_digest(node),
             self._networks_of(node),
         )
-        for root, files in by_volume(node, self._wanted.files.get(node.key, ())):
+        for root, files in _archives(node, self._wanted.files.get(node.key, ())):
             self._runtime.put_files(node.name, root, files)
         if node.run == "container":
             self._trust(node)
@@ -216,6 +216,16 @@ def _await(futures: Sequence[Future[None]], otherwise: str) -> None:
     wait(futures)
     if any(future.cancelled() or future.exception() for future in futures):
         raise LabError(otherwise)
+
+
+def _archives(
+    node: Node, files: Iterable[File]
+) -> Iterator[tuple[str, tuple[File, ...]]]:
+    """Pack a node's files into as few archives as the engine takes."""
+    if node.is_read_only:
+        yield from by_volume(node, files)
+    elif every := tuple(files):
+        yield "/", every
 
 
 def by_volume(

@@ -63,9 +63,18 @@ def _find_lost_nodes(
         )
 
 
+def _hosts(plan: Plan, router: Node) -> list[str]:
+    """List the nodes of a router's site, as its check takes them."""
+    return [
+        f"{node.fqdn} {node.addresses.v4} {node.addresses.v6}"
+        for node in plan.nodes
+        if node.site == router.site and node.key != router.key
+    ]
+
+
 def _ask_router(runtime: Runtime, plan: Plan, router: Node) -> list[Change]:
     """Return what must be restarted; behind a faulty router that is only itself."""
-    code, output = runtime.execute(router.name, ROUTER_CHECK)
+    code, output = runtime.execute(router.name, [*ROUTER_CHECK, *_hosts(plan, router)])
     names = {node.fqdn: node.name for node in plan.nodes}
     names["self"] = router.name
     faults: dict[str, str] = {}

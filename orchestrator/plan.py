@@ -105,10 +105,14 @@ class Node:
         """The node's addresses in its own site; a router's are the gateway's."""
         if self.gateway is not None:
             return self.gateway
-        foot = next(foot for foot in self.attachments if foot.network == self.site)
+        foot = self.foot(self.site)
         assert foot.address4 is not None
         assert foot.address6 is not None
         return Addresses(foot.address4, foot.address6)
+
+    def foot(self, network: str) -> Attachment:
+        """Return the node's foot in a network."""
+        return next(foot for foot in self.attachments if foot.network == network)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def plan_lab(lab: Lab, pool: IPv4Network) -> Plan:
     check_room(lab, pool)
     planner = _Planner(lab, pool)
     networks = (*map(planner.network, (None, *lab.sites)), *planner.publish_network())
-    return Plan(
+    plan = Plan(
         lab=lab.name,
         pool=pool,
         prefix6=planner.prefix6,
@@ -161,6 +165,29 @@ def plan_lab(lab: Lab, pool: IPv4Network) -> Plan:
         nodes=tuple(planner.nodes()),
         authorities=assign_zones(lab, pool, planner.prefix6),
     )
+    nodes = (_with_routes(plan, node) for node in plan.nodes)
+    return replace(plan, nodes=tuple(nodes))
+
+
+def _with_routes(plan: Plan, node: Node) -> Node:
+    """Tell a router what it needs to know; `services/router/router` says how."""
+    if node.run != "router":
+        return node
+    return replace(node, command=("router", *_router_lines(plan, node)))
+
+
+def _router_lines(plan: Plan, router: Node) -> Iterator[str]:
+    site, backbone = plan.network(router.site), plan.network(BACKBONE)
+    own = router.foot(BACKBONE)
+    width4, width6 = site.subnet4.prefixlen, site.subnet6.prefixlen
+    yield f"site {site.router4}/{width4} {site.router6}/{width6}"
+    width4, width6 = backbone.subnet4.prefixlen, backbone.subnet6.prefixlen
+    yield f"backbone {own.address4}/{width4} {own.address6}/{width6}"
+    for other in plan.nodes:
+        if other.run == "router" and other.key != router.key:
+            network, gateway = plan.network(other.site), other.foot(BACKBONE)
+            yield f"route {network.subnet4} {gateway.address4}"
+            yield f"route {network.subnet6} {gateway.address6}"
 
 
 def check_room(lab: Lab, pool: IPv4Network) -> None:
@@ -264,6 +291,7 @@ class _Planner:
                 ),
             ),
             gateway=Addresses(subnet4[1], subnet6[1]),
+            volumes=(),
             caps=ROUTER_CAPS,
             sysctls=tuple(sorted(ROUTER_SYSCTLS.items())),
             dns=self._dns(site, None),
@@ -349,6 +377,7 @@ class _Planner:
                 *(f"{port.outside}:{to}:{port.inside}" for port, to in ports),
             ),
             user=f"{SERVICE_UID}:{SERVICE_UID}",
+            volumes=(),
             sysctls=tuple(sorted(NODE_SYSCTLS.items())),
             dns=self._dns(site, None),
             ports=tuple(port for port, _ in ports),

@@ -14,7 +14,7 @@ REFUSED_SETTINGS = 2  # the exit code of a service that will not start so
 
 # What tells, run inside a node, whether it answers.
 PROBES: Mapping[str, Sequence[str]] = {
-    "router": ("/usr/lib/netarium/router-check", "self"),
+    "router": ("/usr/lib/netarium/router-check",),
     "door": ("/usr/lib/netarium/door", "probe"),
     "client": ("/usr/lib/netarium/client", "probe"),
     **{

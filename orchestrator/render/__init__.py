@@ -8,7 +8,6 @@ from orchestrator.model import Host, Lab, Site
 from orchestrator.plan import CONFIG, SERVICE_UID, SERVICES, Node, Plan
 from orchestrator.render.accounts import render_accounts
 from orchestrator.render.files import File
-from orchestrator.render.router import render_router
 from orchestrator.render.settings import LAB_PAGES, OWN_PAGES, render_settings
 from orchestrator.render.zones import render_zone, zone_file
 
@@ -43,11 +42,7 @@ IDEAS = (
 
 def render_lab(lab: Lab, plan: Plan, keys: Keys) -> dict[str, tuple[File, ...]]:
     """Return the files of every node, by its key, in a fixed order."""
-    files = {
-        node.key: tuple(render_router(plan, node))
-        for node in plan.nodes
-        if node.run == "router"
-    }
+    files: dict[str, tuple[File, ...]] = {}
     for site in lab.sites:
         for host in site.hosts:
             files[host.node] = tuple(_host(lab, plan, keys, site, host))
