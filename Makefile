@@ -1,7 +1,7 @@
 # Each target is one command; `make help` lists them.
 
 LAB ?= lab.yaml
-HOST ?= alice-pc
+HOST = alice-pc
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/lab -f $(LAB)

@@ -136,13 +136,14 @@ class _Build:
         self, plan: Plan, starts: Mapping[str, Future[None]], new: set[str]
     ) -> None:
         self._work.expect("ready", len(plan.nodes))
-        deadline = time.monotonic() + READY_SECONDS
         threads = []
         for node in plan.nodes:
-            args = (node, starts.get(node.name), node.name in new, deadline)
+            args = (node, starts.get(node.name), node.name in new)
             thread = Thread(target=self._await_node, args=args, daemon=True)
             thread.start()
             threads.append((node, thread))
+        wait([*starts.values()])  # however long making takes, the clock begins then
+        deadline = time.monotonic() + READY_SECONDS
         for node, thread in threads:
             thread.join(max(deadline - time.monotonic(), 0) + 1)
             self._late.setdefault(node.name, None)
@@ -152,17 +153,19 @@ class _Build:
         if errors:
             raise LabError("\n".join(sorted(errors)))
 
-    def _await_node(
-        self, node: Node, start: Future[None] | None, is_new: bool, deadline: float
-    ) -> None:
+    def _await_node(self, node: Node, start: Future[None] | None, is_new: bool) -> None:
         if start is not None:
             wait([start])
             if start.cancelled() or start.exception():
                 return  # said by the work itself
+        deadline = time.monotonic() + READY_SECONDS
         try:
             await_ready(self._runtime, node, deadline, is_new=is_new)
         except LabError as error:
             self._late[node.name] = error
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is not ready
+            self._late[node.name] = LabError(f"{node.key}: {error}")
             return
         self._work.finish("ready")
 

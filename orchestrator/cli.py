@@ -21,6 +21,10 @@ from orchestrator.errors import LabError, UsageError
 if TYPE_CHECKING:
     from orchestrator.control import Control
 
+# What follows a node's name belongs to the command that is run there.
+INNER = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+HOME = ".lab"
+INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
 NAME = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -37,7 +41,11 @@ class Command(click.Command):
             _fail(error, 1)
         except BrokenPipeError:
             sys.exit(1)
+        except OSError as error:
+            _fail(LabError(_explain(error)), 1)
         except KeyboardInterrupt:
+            if self.name not in ("up", "down"):
+                sys.exit(INTERRUPTED)
             _fail(LabError("interrupted; `lab up` or `lab down` goes on from here"), 1)
 
 
@@ -49,6 +57,12 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """List the commands as they are defined here."""
         return list(self.commands)
+
+
+def _explain(error: OSError) -> str:
+    """Say in one line what this computer or its engine refused."""
+    about = f"{error.filename}: " if error.filename else ""
+    return f"{about}{error.strerror or error}".replace("\n", " ")
 
 
 def _fail(error: LabError, code: int) -> NoReturn:
@@ -80,11 +94,24 @@ def main(ctx: click.Context, file: Path, name: str | None) -> None:
     """
     from orchestrator.control import Control
 
-    ctx.obj = Control(file, _lab_name(name), _home())
+    ctx.obj = Control(file, _lab_name(name), _home(file))
 
 
-def _home() -> Path:
-    return Path(os.environ.get("NETARIUM_HOME", ".lab"))
+def _home(file: Path) -> Path:
+    """Find the folder of keys: one that is there around the file, else a new one.
+
+    So a lab is the same from wherever it is called.  A new one is made where the
+    user stands if the file is below, else beside the file.
+    """
+    if named := os.environ.get("NETARIUM_HOME"):
+        return Path(named)
+    here, folder = Path.cwd(), file.absolute().parent
+    if not file.exists():
+        return here / HOME
+    for around in (folder, *folder.parents):
+        if (around / HOME).is_dir():
+            return around / HOME
+    return (here if folder.is_relative_to(here) else folder) / HOME
 
 
 def _lab_name(name: str | None) -> str | None:
@@ -101,7 +128,7 @@ def _complete_node(ctx: click.Context, param: Any, incomplete: str) -> list[str]
     from orchestrator.control import Control
 
     file = top.params.get("file") or Path("lab.yaml")
-    control = Control(file, top.params.get("name"), _home())
+    control = Control(file, top.params.get("name"), _home(file))
     try:
         names = control.node_names()
     except LabError:
@@ -142,7 +169,7 @@ def up(control: "Control") -> None:
 
 
 @main.command()
-@click.option("--volumes", is_flag=True, help="Remove mail, homes and files too.")
+@click.option("--volumes", is_flag=True, help="Remove homes too.")
 @click.pass_obj
 def down(control: "Control", *, volumes: bool) -> None:
     """Remove the lab's nodes and networks, also after a crash.
@@ -228,7 +255,7 @@ def _print_status(found: Any) -> None:
         click.echo(line)
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(context_settings=INNER)
 @node_argument
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
@@ -237,10 +264,10 @@ def ssh(control: "Control", node: str, command: Sequence[str]) -> None:
 
     Example: lab ssh alice-pc
     """
-    _become(control.ssh_command(node, command))
+    _become(control.ssh_command(node, _inner(command)))
 
 
-@main.command("exec", context_settings={"ignore_unknown_options": True})
+@main.command("exec", context_settings=INNER)
 @click.option("-u", "--user", help="Whom to be there, such as root.")
 @node_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -252,8 +279,9 @@ def execute(
 
     Example: lab exec alice-pc -- dig +trace www.bookshop.com
     """
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    _become(control.exec_command(node, command, user, is_terminal=is_terminal))
+    is_terminal = bool(sys.stdin) and sys.stdin.isatty() and sys.stdout.isatty()
+    words = _inner(command)
+    _become(control.exec_command(node, words, user, is_terminal=is_terminal))
 
 
 @main.command()
@@ -432,6 +460,11 @@ def init(control: "Control", into: Path) -> None:
     Example: lab init --into /nodes
     """
     control.init(into)
+
+
+def _inner(command: Sequence[str]) -> Sequence[str]:
+    """Leave out the `--` with which one may set off the inner command."""
+    return command[1:] if command[:1] == ("--",) else command
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from ipaddress import IPv4Network
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import LabError, LabFileError, UsageError
@@ -100,14 +101,16 @@ class Control:
     def up(self, step: Step, count: Count) -> Launched:
         """Make the world as the file says."""
         from orchestrator.apply import bring_up
-        from orchestrator.runtime.images import ensure_images, image_tags
+        from orchestrator.runtime.images import ensure_images, identify, image_tags
 
         lab = self.load()
         client = self._client(step)
-        with Store(self._home, lab.name).lock():
-            wanted = self._wanted(lab, client, image_tags())
+        store = Store(self._home, lab.name)
+        with store.lock():
+            wanted = self._wanted(lab, client, image_tags(), store)
             ensure_images(client, step)
             _pull_own(lab, client, step)
+            wanted = replace(wanted, identities=identify(client, _own_images(lab)))
             done = bring_up(self._engine(client, lab.name), wanted, count)
             self._write_ssh_config(wanted.plan, client)
         nodes = len(wanted.plan.nodes)
@@ -117,12 +120,15 @@ class Control:
         """List what `up` would do."""
         from orchestrator.difference import Change, compare
         from orchestrator.inspection import inspect
-        from orchestrator.runtime.images import find_images, image_tags
+        from orchestrator.runtime.images import find_images, identify, image_tags
 
         lab = self.load()
-        client = self._client(_say_nothing)
+        client = self._client()
         tags = image_tags()
-        wanted = self._wanted(lab, client, tags)
+        with TemporaryDirectory() as aside:
+            store = Store(self._home, lab.name).copy(Path(aside))
+            wanted = self._wanted(lab, client, tags, store)
+        wanted = replace(wanted, identities=identify(client, _own_images(lab)))
         engine = self._engine(client, lab.name)
         if find_images(client):
             return tuple(inspect(engine, wanted))
@@ -133,19 +139,21 @@ class Control:
     def down(self, count: Count, *, volumes: bool) -> Gone:
         """Remove the lab from the world."""
         from orchestrator.apply import take_down
-        from orchestrator.runtime.images import find_images
+        from orchestrator.runtime.images import any_router
 
-        client = self._client(_say_nothing)
+        client = self._client()
         name = self._lab_name(client)
-        with Store(self._home, name).lock():
-            images = find_images(client)
+        store = Store(self._home, name)
+        with store.lock():
             world = take_down(
                 self._engine(client, name),
-                images.router if images else None,
+                any_router(client),
                 bridge_prefix(name),
                 count,
                 volumes,
             )
+            store.remove("ssh_config")
+            self._write_ssh_top()
         kept = 0 if volumes else len(world.volumes)
         return Gone(name, len(world.nodes), len(world.networks), kept)
 
@@ -153,11 +161,15 @@ class Control:
         """Restart one node and wait until it is ready; return its name."""
         from orchestrator.apply import restart_node
 
-        client = self._client(_say_nothing)
+        client = self._client()
         lab = self.load()
-        seen = self._find(client, node)
-        plan = plan_lab(lab, lab.pool or self._stored_pool(lab))
-        restart_node(self._engine(client, lab.name), plan.node(seen.key))
+        with Store(self._home, lab.name).lock():
+            seen = self._find(client, node)
+            plan = plan_lab(lab, lab.pool or self._stored_pool(lab))
+            if not seen.is_running:
+                text = f"{seen.key} does not run, but is {seen.state}"
+                raise LabError(f"{text}; `lab up` starts it, behind the firewall")
+            restart_node(self._engine(client, lab.name), plan.node(seen.key))
         return seen.key
 
     def status(self) -> "Status":
@@ -165,7 +177,7 @@ class Control:
         from orchestrator.runtime.images import find_images
         from orchestrator.status import look
 
-        client = self._client(_say_nothing)
+        client = self._client()
         name = self._lab_name(client)
         images = find_images(client)
         router = images.router if images else None
@@ -175,11 +187,11 @@ class Control:
         """Check this machine and this lab, one finding at a time."""
         from orchestrator.doctor import examine
 
-        return examine(self._file, self._home)
+        return examine(self._file, self._home, self._name)
 
     def node_names(self) -> list[str]:
         """List the names by which the lab's nodes can be called."""
-        world = self._world(self._client(_say_nothing))
+        world = self._world(self._client())
         names = [node.key for node in world.nodes.values()]
         shorts = [key.partition(".")[0] for key in names]
         return sorted({*names, *(one for one in shorts if shorts.count(one) == 1)})
@@ -189,7 +201,7 @@ class Control:
     def ssh_command(self, node: str, command: Sequence[str]) -> list[str]:
         """Return the command line that logs in to a client."""
         user, _, name = node.rpartition("@")
-        client = self._client(_say_nothing)
+        client = self._client()
         seen = self._find(client, name)
         if seen.run != "client":
             raise UsageError(
@@ -205,14 +217,14 @@ class Control:
         self, node: str, command: Sequence[str], user: str | None, *, is_terminal: bool
     ) -> list[str]:
         """Return the command line that runs a command inside a node."""
-        client = self._client(_say_nothing)
+        client = self._client()
         seen = self._find(client, node)
         options = ["-i", *(["-t"] if is_terminal else []), *self._identity(seen, user)]
         return [*_docker(client), "exec", *options, seen.name, *command]
 
     def cp_command(self, source: str, target: str) -> list[str]:
         """Return the command line that copies into or out of a node."""
-        client = self._client(_say_nothing)
+        client = self._client()
         ends = [self._end(client, end) for end in (source, target)]
         if ends == [source, target]:
             raise UsageError(f"{source}, {target}: one must be a node's, as NODE:PATH")
@@ -224,7 +236,7 @@ class Control:
         """Yield the lines that nodes have logged, each with its node's name."""
         from orchestrator.logs import merge
 
-        client = self._client(_say_nothing)
+        client = self._client()
         world = self._world(client)
         seen = [self._find(client, name) for name in nodes] or [*world.nodes.values()]
         engine = self._engine(client, self._lab_name(client))
@@ -255,11 +267,13 @@ class Control:
 
     # Parts
 
-    def _client(self, step: Step) -> "Client":
+    def _client(self, step: Step | None = None) -> "Client":
+        """Connect; only for who is told of each step an engine may be installed."""
         from orchestrator.runtime.connection import connect
 
         if self._known_client is None:
-            self._known_client = connect(step)
+            may_install = step is not None
+            self._known_client = connect(step or _say_nothing, may_install=may_install)
         return self._known_client
 
     def _engine(self, client: "Client", name: str) -> "Engine":
@@ -267,14 +281,16 @@ class Control:
 
         return Engine(client, name)
 
-    def _wanted(self, lab: Lab, client: "Client", images: "Images") -> "Wanted":
+    def _wanted(
+        self, lab: Lab, client: "Client", images: "Images", store: Store
+    ) -> "Wanted":
+        """Put together what the file wants; keys and pool are kept in ``store``."""
         from orchestrator.content import read_content
         from orchestrator.difference import Wanted
         from orchestrator.keys import load_keys
         from orchestrator.render import render_lab
 
         content = read_content(lab)
-        store = Store(self._home, lab.name)
         networks = self._engine(client, lab.name).networks()
         plan = plan_lab(lab, choose_pool(lab, store.read("pool"), networks))
         store.write("pool", str(plan.pool))
@@ -288,11 +304,7 @@ class Control:
 
     def _write_ssh_config(self, plan: Plan, client: "Client") -> None:
         from orchestrator.keys import load_keys
-        from orchestrator.render.ssh import (
-            render_known_hosts,
-            render_ssh_config,
-            render_ssh_top,
-        )
+        from orchestrator.render.ssh import render_known_hosts, render_ssh_config
         from orchestrator.runtime.connection import engine_url
 
         store = Store(self._home, plan.lab)
@@ -300,6 +312,12 @@ class Control:
         text = render_ssh_config(plan, store.path, engine_url(client))
         store.write("known_hosts", render_known_hosts(plan, keys))
         store.write("ssh_config", text)
+        self._write_ssh_top()
+
+    def _write_ssh_top(self) -> None:
+        """Let plain ssh find the clients of all labs that are up from here."""
+        from orchestrator.render.ssh import render_ssh_top
+
         labs = sorted(path.parent for path in self._home.glob("*/ssh_config"))
         Store(self._home, ".").write("ssh_config", render_ssh_top(labs))
 
@@ -398,20 +416,23 @@ def _unknown(name: str, keys: Sequence[str]) -> str:
     return f"there is no node {name}; {hint}"
 
 
+def _own_images(lab: Lab) -> list[str]:
+    """List the images that the file names itself, each once."""
+    return list(dict.fromkeys(host.image for host in lab.hosts() if host.image))
+
+
 def _pull_own(lab: Lab, client: "Client", step: Step) -> None:
     """Get the images of `run: container`; raise `LabFileError` where one fails."""
     from orchestrator.runtime.images import pull_missing
 
-    hosts = [host for host in lab.hosts() if host.image is not None]
-    names = dict.fromkeys(host.image for host in hosts if host.image)
-    missing = pull_missing(client, names, step)
+    missing = pull_missing(client, _own_images(lab), step)
     mistakes = [
         (
             host.place,
             f"host {host.name}: the engine has no image {host.image} and no registry "
             "gave it; `docker load`, or another image, would be right",
         )
-        for host in hosts
+        for host in lab.hosts()
         if host.image in missing
     ]
     if mistakes:

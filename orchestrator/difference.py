@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from orchestrator.plan import Network, Node, Plan
 from orchestrator.render.files import File
@@ -14,12 +14,14 @@ class Wanted:
     """A plan with everything that its nodes are made of.
 
     ``images`` maps the names that the plan uses (``service``) to tags; a tag of
-    its own, as in ``run: container``, stands for itself.
+    its own, as in ``run: container``, stands for itself, and ``identities`` tells
+    which image it means now.
     """
 
     plan: Plan
     files: Mapping[str, tuple[File, ...]]
     images: Mapping[str, str]
+    identities: Mapping[str, str] = field(default_factory=dict)
 
     def image(self, node: Node) -> str:
         """Return the tag of the image that a node runs."""
@@ -28,7 +30,8 @@ class Wanted:
     def node_digest(self, node: Node) -> str:
         """Sum up all that a container is made of, its networks included."""
         networks = [self.plan.network(foot.network) for foot in node.attachments]
-        parts = [repr((node, networks, self.image(node))).encode()]
+        image = self.identities.get(node.image, self.image(node))
+        parts = [repr((node, networks, image)).encode()]
         for file in self.files.get(node.key, ()):
             parts.append(repr(replace(file, data=b"")).encode())
             parts.append(hashlib.sha256(file.data).digest())
@@ -144,8 +147,11 @@ def _fault(wanted: Wanted, node: Node | None, seen: SeenNode, world: World) -> s
         return "not in the lab's file"
     if seen.state == "created":
         return "never started"
-    if not seen.is_running and seen.state != "restarting":
+    if not seen.is_running:
         return f"not running, but {seen.state}"
+    known = {wanted.plan.network(foot.network).name for foot in node.attachments}
+    if stray := sorted(seen.feet.keys() - known):
+        return f"also in network {stray[0]}"
     for foot in node.attachments:
         network = wanted.plan.network(foot.network).name
         there = world.networks.get(network)

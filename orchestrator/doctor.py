@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +39,17 @@ class Finding:
         return f"{mark} {self.what}: {self.how}{'; ' if self.cure else ''}{self.cure}"
 
 
-def examine(file: Path, home: Path) -> Iterator[Finding]:
-    """Check everything that can be checked, in the order in which it is needed."""
+def examine(file: Path, home: Path, name: str | None = None) -> Iterator[Finding]:
+    """Check everything that can be checked, in the order in which it is needed.
+
+    ``name`` takes the place of the lab's own.
+    """
     yield _disk()
     yield _programs()
     lab, finding = _file(file)
     yield finding
+    if lab is not None and name is not None:
+        lab = replace(lab, name=name)
     client, finding = _engine()
     yield finding
     if client is None:

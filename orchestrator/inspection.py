@@ -51,7 +51,9 @@ def _find_lost_nodes(
     routers = [
         node
         for node in wanted.plan.nodes
-        if node.run == "router" and node.name not in changing
+        if node.run == "router"
+        and node.name not in changing
+        and world.nodes[node.name].is_running
     ]
     with ThreadPoolExecutor(THREADS) as pool:
         asked = pool.map(lambda node: _ask_router(runtime, wanted.plan, node), routers)

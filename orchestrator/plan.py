@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from orchestrator.addresses import Addresses, assign_hosts, subnets
-from orchestrator.errors import LabFileError
+from orchestrator.errors import LabFileError, UsageError
 from orchestrator.model import BACKBONE, Host, Lab, Port, Site
 from orchestrator.names import Authority, assign_zones
 
@@ -27,10 +27,15 @@ CLIENT_CAPS = (
     "SETUID",
     "SYS_CHROOT",
 )
+# What a stranger's image may count on: enough to start as root and to become another
+# user, as most do; nothing of the network's.
+CONTAINER_CAPS = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 NODE_SYSCTLS = {
+    "net.ipv4.ip_forward": "0",
     "net.ipv4.ip_unprivileged_port_start": "0",
     "net.ipv4.ping_group_range": "0 2147483647",
     "net.ipv6.conf.all.disable_ipv6": "0",
+    "net.ipv6.conf.all.forwarding": "0",
     "net.ipv6.conf.default.disable_ipv6": "0",
 }
 ROUTER_SYSCTLS = {
@@ -128,8 +133,14 @@ class Plan:
     authorities: tuple[Authority, ...]
 
     def node(self, key: str) -> Node:
-        """Return the node of that key, such as ``mx.campus``."""
-        return next(node for node in self.nodes if node.key == key)
+        """Return the node of that key, such as ``mx.campus``.
+
+        Raises `UsageError` for one that the file does not have.
+        """
+        found = next((node for node in self.nodes if node.key == key), None)
+        if found is None:
+            raise UsageError(f"{key} is not in the lab's file; `lab up` removes it")
+        return found
 
     def network(self, key: str) -> Network:
         """Return the network of that key: a site's name, or ``backbone``."""
@@ -403,6 +414,7 @@ def _own(node: Node, host: Host) -> Node:
         node,
         image=host.image,
         command=host.command,
+        caps=tuple(sorted({*CONTAINER_CAPS, *node.caps})),
         is_read_only=False,
         says_ready=False,
         env=(("SSL_CERT_FILE", f"{CONFIG}/ca.crt"), *node.env),

@@ -10,6 +10,8 @@ from orchestrator.plan import Node
 from orchestrator.runtime import Runtime
 
 PAUSE = 0.1  # seconds between two looks at a node that has not come up yet
+STEADY_SECONDS = 1.0  # after which a program of one's own counts as running
+PATIENCE = 5.0  # seconds in which it may start a few times until it does
 REFUSED_SETTINGS = 2  # the exit code of a service that will not start so
 
 # What tells, run inside a node, whether it answers.
@@ -32,20 +34,47 @@ def await_ready(nodes: Runtime, node: Node, deadline: float, *, is_new: bool) ->
     lines where it will never be ready, or is not by ``deadline`` (of
     ``time.monotonic``).
     """
+    steady = _Steady(nodes, node)
+    begin = time.monotonic()
     while True:
         state, code = nodes.state(node.name)
-        if state in ("exited", "restarting") and code == REFUSED_SETTINGS:
+        is_down = state in ("exited", "restarting")
+        if is_down and not node.says_ready and time.monotonic() > begin + PATIENCE:
+            raise LabError(f"{node.key} does not stay up: {_last_words(nodes, node)}")
+        if is_down and node.says_ready and code == REFUSED_SETTINGS:
             raise LabError(f"{node.key} refuses to start: {_last_words(nodes, node)}")
-        if state == "running" and _is_ready(nodes, node, is_new):
+        if state == "running" and (
+            _is_ready(nodes, node, is_new)
+            if node.says_ready
+            else not is_new or steady.is_so()
+        ):
             return
         if time.monotonic() > deadline:
             raise LabError(f"{node.key} is not ready: {_last_words(nodes, node)}")
         time.sleep(PAUSE)
 
 
+class _Steady:
+    """Whether a program that says nothing has been running for a while.
+
+    One that ends at once is started again by the engine, and runs at any look.
+    """
+
+    def __init__(self, nodes: Runtime, node: Node) -> None:
+        self._nodes = nodes
+        self._name = node.name
+        self._started = ""
+        self._since = 0.0
+
+    def is_so(self) -> bool:
+        """Look once more."""
+        started = self._nodes.started_at(self._name)
+        if started != self._started:
+            self._started, self._since = started, time.monotonic()
+        return time.monotonic() - self._since >= STEADY_SECONDS
+
+
 def _is_ready(nodes: Runtime, node: Node, is_new: bool) -> bool:
-    if not node.says_ready:
-        return True
     since = 0.0 if is_new else _seconds(nodes.started_at(node.name))
     said = nodes.lines(node.name, since=since, follow=is_new)
     return any(map(says_ready, said)) or (

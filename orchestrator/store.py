@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
@@ -30,9 +31,21 @@ class Store:
     def write(self, name: str, text: str) -> None:
         """Write a file as a whole or not at all."""
         self.make()
-        aside = self.path / f".{name}.new"
+        aside = self.path / f".{name}.{os.getpid()}.new"
         aside.write_text(text)
         aside.replace(self.path / name)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def copy(self, home: Path) -> "Store":
+        """Copy all that is kept into another place, to try something out there."""
+        other = Store(home, self.path.name)
+        if self.path.exists():
+            shutil.copytree(self.path, other.path)
+        other.make()
+        return other
 
     def read(self, name: str) -> str | None:
         """Return a file's text, or None if there is no such file."""

@@ -41,7 +41,7 @@ def connect(report: Report, *, may_install: bool = True) -> Client:
     """
     if os.environ.get("DOCKER_HOST"):
         return _checked(_named_by_environment())
-    client = next(_answering(), None)
+    client = _named_by_context() or next(_answering(), None)
     if client is None:
         _refuse_forbidden()
         if not may_install:
@@ -58,18 +58,45 @@ def engine_url(client: Client) -> str:
     if url.startswith("http+docker://"):
         adapter = client.api._custom_adapter
         path = getattr(adapter, "socket_path", None)
-        return f"unix://{path}" if path else str(os.environ["DOCKER_HOST"])
+        return f"unix://{path}" if path else f"ssh://{adapter.ssh_host}"
     return url.replace("http://", "tcp://").replace("https://", "tcp://")
 
 
 def _named_by_environment() -> Client:
     host = os.environ["DOCKER_HOST"]
     try:
-        client = docker.from_env(timeout=ANSWER_SECONDS)
+        client = docker.from_env(timeout=ANSWER_SECONDS, use_ssh_client=True)
         client.ping()
     except (DockerException, OSError) as error:
         text = f"no container engine answers at DOCKER_HOST={host}"
         raise EngineError(f"{text}; mend or unset it") from error
+    return client
+
+
+def _named_by_context() -> Client | None:
+    """Connect to what the current Docker context names; None for the default one."""
+    try:
+        name = os.environ.get("DOCKER_CONTEXT")
+        get = ContextAPI.get_context if name else ContextAPI.get_current_context
+        context = get(name) if name else get()
+    except (DockerException, OSError, ValueError):
+        return None
+    if context is None or context.name == "default":
+        return None
+    try:
+        client = docker.DockerClient(
+            base_url=context.Host,
+            tls=context.TLSConfig or False,
+            timeout=ANSWER_SECONDS,
+            use_ssh_client=True,
+        )
+        client.ping()
+    except (DockerException, OSError) as error:
+        text = f"no container engine answers at {context.Host}"
+        raise EngineError(
+            f"{text}, which the Docker context {context.name} names; mend it, or "
+            "`docker context use default`"
+        ) from error
     return client
 
 
@@ -85,12 +112,6 @@ def _answering() -> Iterator[Client]:
 
 
 def _places() -> Iterator[tuple[str, object]]:
-    try:
-        context = ContextAPI.get_current_context()
-    except (DockerException, OSError, ValueError):
-        context = None
-    if context is not None and context.name != "default":
-        yield context.Host, context.TLSConfig or False
     for path in _sockets():
         yield f"unix://{path}", False
 
@@ -164,7 +185,7 @@ def install_packages(*packages: str) -> None:
 
 
 def _install(report: Report) -> None:
-    if not shutil.which("dockerd"):
+    if not shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         packages = _engine_packages()
         command = f"apt-get install -y {' '.join(packages)}"
         if os.environ.get("NO_ENGINE_INSTALL"):
@@ -184,6 +205,8 @@ def _install(report: Report) -> None:
 
 def _engine_packages() -> list[str]:
     """Name the packages; the command `docker` is one of its own since Debian 13."""
+    if not shutil.which("apt-cache"):
+        return ["docker.io", "iptables"]
     has_client = subprocess.run(
         ["apt-cache", "show", "docker-cli"], capture_output=True, check=False
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docker.errors import APIError, BuildError, ImageNotFound
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 from docker.utils import parse_repository_tag
 
 from orchestrator.errors import LabError
@@ -127,9 +127,9 @@ def load_images(client: Client, file: Path) -> list[str]:
             loaded = client.images.load(stream)
     except (OSError, EOFError) as error:
         raise LabError(f"{file}: {error}") from error
-    except (APIError, ImageNotFound) as error:
-        text = "is not a file that `lab images save` wrote"
-        raise LabError(f"{file} {text}") from error
+    except DockerException as error:
+        text = "the engine could not load it; is it a file of `lab images save`?"
+        raise LabError(f"{file}: {text} ({_short(error)})") from error
     tags = [tag for image in loaded for tag in image.tags]
     missing = [tag for tag in image_tags().by_name().values() if tag not in tags]
     if missing:
@@ -235,6 +235,23 @@ def _ensure_base(client: Client, report: Report) -> str:
     with _timed(report, f"base image {BOOTSTRAPPED} bootstrapped"):
         _bootstrap(client, report)
     return BOOTSTRAPPED
+
+
+def any_router(client: Client) -> str | None:
+    """Return a router image of whatever version: the firewall goes by its name."""
+    there = [tag for one in client.api.images() for tag in one["RepoTags"] or ()]
+    wanted = image_tags().router
+    ours = [tag for tag in there if tag.startswith("netarium/router:")]
+    return wanted if wanted in ours else next(iter(ours), None)
+
+
+def identify(client: Client, names: Iterable[str]) -> dict[str, str]:
+    """Map the images of others to what they are now: a tag may come to mean another."""
+    return {
+        name: client.api.inspect_image(name)["Id"]
+        for name in names
+        if _has(client, name)
+    }
 
 
 def pull_missing(client: Client, names: Iterable[str], report: Report) -> list[str]:

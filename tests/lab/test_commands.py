@@ -73,6 +73,7 @@ def test_a_program_of_one_s_own_is_a_host_like_any(own_lab: Callable[..., Cli]) 
     def ask(*command: str) -> str:
         return cli.check("exec", "mine", "--", *command)
 
+    assert "nothing to do" in cli.check("up")
     assert "ns.home.example" in ask("getent", "hosts", "ns.home.example")
     assert "BEGIN CERTIFICATE" in ask("cat", "/etc/netarium/ca.crt")
     way_out = next(
@@ -83,6 +84,17 @@ def test_a_program_of_one_s_own_is_a_host_like_any(own_lab: Callable[..., Cli]) 
     router = next(one for one in cli.status()["nodes"] if one["node"] == "router.home")
     octets = reversed(router["ipv4"].split("."))  # as the kernel writes it
     assert way_out[2] == "".join(f"{int(octet):02X}" for octet in octets)
+
+
+def test_a_program_that_does_not_stay_up_is_told(own_lab: Callable[..., Cli]) -> None:
+    """The engine starts it again and again: at any single look it may be running."""
+    text = OWN_PROGRAM.replace("BASE", base_image())
+    cli = own_lab(text.replace("[sleep, infinity]", "sh -c 'echo it broke; exit 3'"))
+
+    done = cli("up")
+
+    assert done.returncode == 1
+    assert "mine.home does not stay up: it broke" in done.stderr
 
 
 def test_an_image_that_nobody_has_is_a_mistake_of_the_file(

@@ -371,10 +371,11 @@ def test_plan_lists_what_up_would_do(
     [
         (UsageError("no node x"), 2, "no node x"),
         (LabError("it failed"), 1, "it failed"),
-        (KeyboardInterrupt(), 1, "interrupted; `lab up` or `lab down` goes on"),
+        (KeyboardInterrupt(), 130, ""),
+        (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
         (BrokenPipeError(), 1, ""),
     ],
-    ids=["usage", "failure", "interrupted", "nobody-reads"],
+    ids=["usage", "failure", "interrupted", "forbidden", "nobody-reads"],
 )
 def test_errors_end_with_the_right_code(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, text: str

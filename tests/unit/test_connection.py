@@ -100,7 +100,7 @@ def test_without_root_the_command_to_run_is_named(
     """One line that can be pasted."""
     monkeypatch.setattr(connection, "may_install_packages", lambda: False)
     monkeypatch.setattr(connection, "distribution", lambda: "debian")
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path="": None)
     monkeypatch.setattr(connection, "_engine_packages", lambda: ["docker.io"])
 
     with pytest.raises(
@@ -115,7 +115,7 @@ def test_nothing_is_installed_when_that_is_forbidden(
 ) -> None:
     """A classroom machine may be somebody else's."""
     monkeypatch.setenv("NO_ENGINE_INSTALL", "1")
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path="": None)
 
     def forbidden(*packages: str) -> None:
         raise AssertionError("installed all the same")
@@ -134,7 +134,7 @@ def test_as_root_the_distribution_s_engine_is_installed_and_started(
     told: list[str] = []
     installed: list[str] = []
     monkeypatch.setattr(connection, "may_install_packages", lambda: True)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path="": None)
     monkeypatch.setattr(connection, "_engine_packages", lambda: ["docker.io"])
     monkeypatch.setattr(
         connection, "install_packages", lambda *names: installed.extend(names)
