@@ -144,7 +144,7 @@ def test_a_program_that_dies_is_started_again_with_routes_and_addresses(
 def test_an_edit_replaces_only_what_differs(
     own_lab: Callable[..., Cli],
 ) -> None:
-    """One more host: it, and the name server of its zone; nobody else's packets wait."""
+    """One more host: it, and its zone's name server; nobody else's packets wait."""
     cli = own_lab(MINIMAL)
     cli.check("up")
     before = containers(cli)
