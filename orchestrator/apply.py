@@ -17,6 +17,7 @@ from orchestrator.workers import Report, Workers, workers
 from orchestrator.world import World
 
 READY_SECONDS = 60.0
+START_ORDER = ("http", "dns", "resolver", "container", "client", "router", "door")
 
 
 @dataclass(frozen=True)
@@ -111,20 +112,27 @@ class _Build:
         }
         firewall: list[Future[None]] = []
         if difference.firewall or networks:
-            made = list(networks.values())
-            firewall = [self._work.add("firewall", self._close, made)]
+            bridges = list(networks.values())
+            firewall = [self._work.add("firewall", self._close, bridges)]
         new = {change.name for change in difference.create_nodes}
         restarted = {change.name for change in difference.restart_nodes}
         starts: dict[str, Future[None]] = {}
-        for node in plan.nodes:
-            needs = [
-                networks[name]
-                for name in self._networks_of(node).values()
-                if name in networks
-            ]
+        nodes = sorted(plan.nodes, key=_start_order)
+        made: dict[str, Future[None]] = {}
+        for node in nodes:
             if node.name in new:
+                needs = [
+                    networks[name]
+                    for name in self._networks_of(node).values()
+                    if name in networks
+                ]
+                made[node.name] = self._work.add(
+                    "containers", self._create_node, node, needs
+                )
+        for node in nodes:
+            if node.name in made:
                 starts[node.name] = self._work.add(
-                    "nodes", self._create_node, node, needs, firewall
+                    "nodes", self._start_node, node, made[node.name], firewall
                 )
             elif node.name in restarted:
                 starts[node.name] = self._work.add(
@@ -185,12 +193,7 @@ class _Build:
         prefix = self._wanted.plan.bridge_prefix
         _run_firewall(self._runtime, self._wanted.images["router"], "up", prefix)
 
-    def _create_node(
-        self,
-        node: Node,
-        networks: Sequence[Future[None]],
-        firewall: Sequence[Future[None]],
-    ) -> None:
+    def _create_node(self, node: Node, networks: Sequence[Future[None]]) -> None:
         _await(networks, f"node {node.name}: its network could not be made")
         if node.state:
             self._runtime.create_volume(node.state[0])
@@ -204,6 +207,13 @@ class _Build:
             self._runtime.put_files(node.name, root, files)
         if node.run == "container":
             self._trust(node)
+
+    def _start_node(
+        self, node: Node, made: Future[None], firewall: Sequence[Future[None]]
+    ) -> None:
+        wait([made])
+        if not made.cancelled():
+            made.result()  # a fault is told once, as that of its making
         # Nothing of the lab runs before it is closed off.
         _await(firewall, f"node {node.name}: not started without a firewall")
         self._runtime.start_node(node.name)
@@ -219,6 +229,11 @@ def _await(futures: Sequence[Future[None]], otherwise: str) -> None:
     wait(futures)
     if any(future.cancelled() or future.exception() for future in futures):
         raise LabError(otherwise)
+
+
+def _start_order(node: Node) -> int:
+    """Put first what takes longest from its start until it answers."""
+    return START_ORDER.index(node.run) if node.run in START_ORDER else 0
 
 
 def _archives(
