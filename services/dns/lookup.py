@@ -11,7 +11,7 @@ from dns.rcode import Rcode
 from dns.rdataset import Rdataset
 from dns.rdatatype import RdataType
 
-from services.dns.zone import Node, Zone
+from services.dns.master import Node, Zone
 
 LONGEST_CHAIN = 12  # CNAME and DNAME steps followed within one answer
 WILDCARD = b"*"

@@ -12,10 +12,10 @@ from services.common.log import log
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
 from services.dns.lookup import Zones
+from services.dns.master import ZoneFileError, read_zone
 from services.dns.protocol import Asker, Datagrams, Streams
 from services.dns.session import Session
 from services.dns.settings import Settings
-from services.dns.zone import ZoneFileError, read_zone
 
 CONFIG = "/etc/netarium/settings.json"
 LARGEST_QUERY = 4096

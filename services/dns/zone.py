@@ -1,151 +1,264 @@
-"""A zone as it was read from its master file, ready to be asked."""
+"""One zone as its server holds it: record sets in wire form, by owner.
 
+Compact, because a zone may have a hundred thousand names: bytes and tuples, no
+objects of a library.  Only one thread touches a zone.
+"""
+
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from io import StringIO
-from pathlib import Path
+from typing import NamedTuple
 
-import dns.exception
-import dns.name
-import dns.rdataclass
-import dns.rdatatype
-import dns.tokenizer
-import dns.transaction
-import dns.zone
-import dns.zonefile
-from dns.name import Name
-from dns.rdataset import Rdataset
-from dns.rdatatype import RdataType
+from services.dns.names import Owner, ancestors, is_inside, order_key
+
+SOA, RRSIG, NSEC3 = 6, 46, 50  # RFC 1035, RFC 4034, RFC 5155
 
 
-class ZoneFileError(ValueError):
-    """A master file that cannot be served; names the file and, if known, the line."""
+class Record(NamedTuple):
+    """One resource record of class IN; ``rdata`` holds names uncompressed."""
+
+    owner: Owner
+    rdtype: int
+    ttl: int
+    rdata: bytes
 
 
-class Node:
-    """The record sets of one name, by type; signatures also by the type they cover."""
+class RRset(NamedTuple):
+    """All records of one owner and type, with the RRSIGs that cover them.
 
-    __slots__ = ("_sets",)
+    ``rdatas`` are in canonical order (RFC 4034 section 6.3), without duplicates;
+    signatures have the TTL of the set (section 3).
+    """
 
-    def __init__(self, sets: Iterable[Rdataset] = ()) -> None:
-        self._sets = {(one.rdtype, one.covers): one for one in sets}
-
-    def get(self, rdtype: RdataType) -> Rdataset | None:
-        """Return the one set of a type that is not a signature's, or None."""
-        return self._sets.get((rdtype, RdataType.NONE))
-
-    def find(self, rdtype: RdataType) -> list[Rdataset]:
-        """Return what a question asks for: of ANY and RRSIG there may be many sets."""
-        if rdtype in (RdataType.ANY, RdataType.RRSIG, RdataType.SIG):
-            return [
-                data
-                for (kind, _), data in self._sets.items()
-                if rdtype in (kind, RdataType.ANY)
-            ]
-        one = self.get(rdtype)
-        return [] if one is None else [one]
+    rdtype: int
+    ttl: int
+    rdatas: tuple[bytes, ...]
+    signatures: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True)
+Node = tuple[RRset, ...]  # by ascending type; an empty non-terminal has none
+
+
+class Delta(NamedTuple):
+    """One step from a version of a zone to the next, as IXFR tells it (RFC 1995).
+
+    Each side begins with its SOA.
+    """
+
+    removed: tuple[Record, ...]
+    added: tuple[Record, ...]
+
+
 class Zone:
     """The records of one zone.
 
-    ``nodes`` maps each owner name to its record sets; an empty non-terminal, a name
-    that only has names beneath it, is there with none (RFC 4592 section 2.2.2).
-    Names compare without regard to case.
+    ``nodes`` maps every owner to its sets, empty non-terminals (RFC 4592 section
+    2.2.2) included; read it freely, but change it by `put` and `remove` only.  NSEC3
+    records have names of their own, apart from the zone's: ``hashed`` maps owners
+    to them.
     """
 
-    origin: Name
-    soa: Rdataset
-    nodes: dict[Name, Node] = field(repr=False)
+    def __init__(self, origin: Owner) -> None:
+        self.origin = origin
+        self.nodes: dict[Owner, Node] = {origin: ()}
+        self.hashed: dict[Owner, RRset] = {}
+        self._order: list[tuple[bytes, Owner]] | None = None
+        self._hashes: list[Owner] | None = None
+        self._before: dict[Owner, tuple[Node, RRset | None]] | None = None
 
-    def get(self, name: Name, rdtype: RdataType) -> Rdataset | None:
-        """Return the record set of a name and type, or None."""
-        node = self.nodes.get(name)
-        return None if node is None else node.get(rdtype)
+    @classmethod
+    def from_records(cls, origin: Owner, records: Iterable[Record]) -> "Zone":
+        """Build a zone; RRSIGs join the sets that they cover, wherever they stand."""
+        zone = cls(origin)
+        zone.add(records)
+        return zone
 
-    def path(self, name: Name) -> Iterator[Name]:
-        """Yield every name from just below the origin down to ``name``."""
-        for count in range(len(self.origin) + 1, len(name) + 1):
-            yield Name(name.labels[-count:])
+    @property
+    def soa(self) -> RRset | None:
+        """The zone's start of authority; None as long as the zone is empty."""
+        return self.get(self.origin, SOA)
+
+    @property
+    def serial(self) -> int:
+        """The serial of the SOA, or 0 without one."""
+        soa = self.soa
+        return int.from_bytes(soa.rdatas[0][-20:-16], "big") if soa else 0
+
+    def get(self, owner: Owner, rdtype: int) -> RRset | None:
+        """Return the set of a name and type, or None."""
+        if rdtype == NSEC3:
+            return self.hashed.get(owner)
+        for rrset in self.nodes.get(owner, ()):
+            if rrset.rdtype == rdtype:
+                return rrset
+        return None
+
+    # Changes
+
+    def put(self, owner: Owner, rrset: RRset) -> None:
+        """Add a set, or put it in the place of the one that is there."""
+        self._note(owner)
+        if rrset.rdtype == NSEC3:
+            if owner not in self.hashed and self._hashes is not None:
+                insort(self._hashes, owner)
+            self.hashed[owner] = rrset
+            return
+        others = [one for one in self.nodes.get(owner, ()) if one[0] != rrset[0]]
+        self._set(owner, tuple(sorted([*others, rrset], key=lambda one: one[0])))
+
+    def remove(self, owner: Owner, rdtype: int) -> None:
+        """Take a set away, if it is there, and names that nothing needs any more."""
+        self._note(owner)
+        if rdtype == NSEC3:
+            if self.hashed.pop(owner, None) is not None:
+                self._hashes = None
+            return
+        if owner not in self.nodes:
+            return
+        left = tuple(one for one in self.nodes[owner] if one.rdtype != rdtype)
+        self.nodes[owner] = left
+        for name in ancestors(owner):
+            if name == self.origin or self.nodes.get(name) or self._has_below(name):
+                break
+            del self.nodes[name]
+            if self._order is not None:
+                entry = (order_key(name), name)
+                del self._order[bisect_left(self._order, entry)]
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Add single records to their sets; the TTL of the last one holds for all."""
+        self._merge(records, is_removal=False)
+
+    def discard(self, records: Iterable[Record]) -> None:
+        """Take single records out of their sets; their TTLs do not matter."""
+        self._merge(records, is_removal=True)
+
+    def apply(self, delta: Delta) -> None:
+        """Go one step on."""
+        self.discard(delta.removed)
+        self.add(delta.added)
+
+    # Recorded changes
+
+    def begin(self) -> None:
+        """Start to note what changes, for `end` or `undo`."""
+        assert self._before is None, "changes do not nest"
+        self._before = {}
+
+    def end(self) -> Delta:
+        """Return all that has changed since `begin`."""
+        before, self._before = self._before, None
+        assert before is not None
+        removed, added = [], []
+        for owner, (node, hashed) in before.items():
+            old = {*_records(owner, node, hashed)}
+            new = {*_records(owner, self.nodes.get(owner, ()), self.hashed.get(owner))}
+            removed += sorted(old - new, key=_soa_first)
+            added += sorted(new - old, key=_soa_first)
+        return Delta(
+            tuple(sorted(removed, key=_soa_first)), tuple(sorted(added, key=_soa_first))
+        )
+
+    def undo(self) -> None:
+        """Take back all changes since `begin`."""
+        before, self._before = self._before, None
+        assert before is not None
+        for owner, (node, hashed) in before.items():
+            kinds = {one.rdtype for one in (*self.nodes.get(owner, ()), *node)}
+            for rdtype in kinds - {one.rdtype for one in node}:
+                self.remove(owner, rdtype)
+            for rrset in node:
+                self.put(owner, rrset)
+            if hashed is not None:
+                self.put(owner, hashed)
+            else:
+                self.remove(owner, NSEC3)
+
+    # Walks
+
+    def records(self) -> Iterator[Record]:
+        """Yield every record, RRSIGs included, the SOA first (RFC 5936 section 2.2)."""
+        apex = self.nodes[self.origin]
+        soa = tuple(one for one in apex if one.rdtype == SOA)
+        yield from _records(self.origin, soa, None)
+        rest = tuple(one for one in apex if one.rdtype != SOA)
+        yield from _records(self.origin, rest, None)
+        for owner, node in self.nodes.items():
+            if owner != self.origin:
+                yield from _records(owner, node, None)
+        for owner, rrset in self.hashed.items():
+            yield from _records(owner, (), rrset)
+
+    def order(self) -> list[tuple[bytes, Owner]]:
+        """Return all names in canonical order, each behind its `order_key`."""
+        if self._order is None:
+            self._order = sorted((order_key(name), name) for name in self.nodes)
+        return self._order
+
+    def hashes(self) -> list[Owner]:
+        """Return the owners of all NSEC3 records in order."""
+        if self._hashes is None:
+            self._hashes = sorted(self.hashed)
+        return self._hashes
+
+    def find_at_or_before(self, owner: Owner) -> int:
+        """Return the place in `order` of a name, or of the last one before it."""
+        return bisect_right(self.order(), (order_key(owner), owner)) - 1
+
+    def _has_below(self, owner: Owner) -> bool:
+        order = self.order()
+        after = self.find_at_or_before(owner) + 1
+        return after < len(order) and is_inside(order[after][1], owner)
+
+    def _note(self, owner: Owner) -> None:
+        if self._before is not None and owner not in self._before:
+            self._before[owner] = (self.nodes.get(owner, ()), self.hashed.get(owner))
+
+    def _set(self, owner: Owner, node: Node) -> None:
+        for name in ancestors(owner):
+            if name in self.nodes:
+                break
+            self.nodes[name] = ()
+            if self._order is not None:
+                insort(self._order, (order_key(name), name))
+        self.nodes[owner] = node
+
+    def _merge(self, records: Iterable[Record], *, is_removal: bool) -> None:
+        """Change sets record by record; a signature goes with the set it covers."""
+        sets: dict[tuple[Owner, int], RRset] = {}
+        order = sorted(records, key=lambda one: one.rdtype == RRSIG)
+        for record in order:
+            is_signature = record.rdtype == RRSIG
+            kind = (
+                int.from_bytes(record.rdata[:2], "big")
+                if is_signature
+                else record.rdtype
+            )
+            key = (record.owner, kind)
+            old = sets.get(key) or self.get(*key) or RRset(kind, record.ttl, ())
+            sets[key] = _changed(old, record, is_signature, is_removal)
+        for (owner, kind), rrset in sets.items():
+            if rrset.rdatas:
+                self.put(owner, rrset)
+            else:
+                self.remove(owner, kind)
 
 
-def read_zone(path: Path, origin: str) -> Zone:
-    """Read a master file (RFC 1035 section 5, with $TTL and $GENERATE).
-
-    Raises `ZoneFileError` for one that cannot be read, has no single SOA or no NS at
-    its origin, or a CNAME beside other data (RFC 2181 section 10.1).
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ZoneFileError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ZoneFileError(f"{path}: {error}") from error
-    return parse_zone(text, origin, str(path))
+def _changed(old: RRset, record: Record, is_signature: bool, is_removal: bool) -> RRset:
+    held = old.signatures if is_signature else old.rdatas
+    others = [one for one in held if one != record.rdata]
+    new = tuple(sorted(others if is_removal else [*others, record.rdata]))
+    if is_signature:
+        return old._replace(signatures=new)
+    return RRset(old.rdtype, old.ttl if is_removal else record.ttl, new, old[3])
 
 
-def parse_zone(text: str, origin: str, source: str) -> Zone:
-    """Parse the text of a master file; ``source`` names it in errors."""
-    try:
-        apex = dns.name.from_text(origin)
-    except dns.exception.DNSException as error:
-        raise ZoneFileError(f"{source}: no zone is called {origin!r}") from error
-    nodes = _read_nodes(text, apex, source)
-    top = nodes.get(apex, Node())
-    soa = top.get(RdataType.SOA)
-    if soa is None:
-        raise ZoneFileError(f"{source}: the zone {apex} needs a SOA at its origin")
-    if top.get(RdataType.NS) is None:
-        raise ZoneFileError(f"{source}: the zone {apex} needs an NS at its origin")
-    for name in list(nodes):
-        _add_empty_non_terminals(nodes, name, apex)
-    return Zone(apex, soa, nodes)
+def _records(owner: Owner, node: Node, hashed: RRset | None) -> Iterator[Record]:
+    for rrset in (*node, *([hashed] if hashed else ())):
+        for rdata in rrset.rdatas:
+            yield Record(owner, rrset.rdtype, rrset.ttl, rdata)
+        for rdata in rrset.signatures:
+            yield Record(owner, RRSIG, rrset.ttl, rdata)
 
 
-def _read_nodes(text: str, apex: Name, source: str) -> dict[Name, Node]:
-    zone = dns.zone.Zone(apex, relativize=False)
-    stream = StringIO(text)
-    tokens = dns.tokenizer.Tokenizer(stream, source)
-    try:
-        with zone.writer(replacement=True) as writer:
-            writer.check_put_rdataset(_refuse_second)
-            dns.zonefile.Reader(tokens, dns.rdataclass.IN, writer).read()
-    except (dns.exception.DNSException, ValueError) as error:
-        what = _explain(error).removeprefix("{}:{}: ".format(*tokens.where()))
-        where = _locate(text, stream.tell())
-        raise ZoneFileError(f"{source}:{where}: {what}") from error
-    return {name: Node(node.rdatasets) for name, node in zone.nodes.items()}
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, dns.zonefile.CNAMEAndOtherData):
-        return "a CNAME beside other data; a CNAME stands alone"
-    return str(error).removesuffix(".")
-
-
-def _locate(text: str, end: int) -> str:
-    """Give the number and the text of the line where a reader stopped before ``end``.
-
-    It reads one character ahead, which may be the line's end: count those before.
-    """
-    number = text.count("\n", 0, max(end - 1, 0))
-    line = text.split("\n")[number].strip()
-    return f"{number + 1}: {line!r}"
-
-
-def _refuse_second(
-    writer: dns.transaction.Transaction, name: Name, data: Rdataset
-) -> None:
-    """Raise ValueError for a second, different record of a type that has only one."""
-    if dns.rdatatype.is_singleton(data.rdtype):
-        held = writer.get(name, data.rdtype)
-        if held is not None and held != data:
-            kind = dns.rdatatype.to_text(data.rdtype)
-            raise ValueError(f"{name} has a second {kind}; there is only one at a name")
-
-
-def _add_empty_non_terminals(nodes: dict[Name, Node], name: Name, apex: Name) -> None:
-    while len(name) > len(apex) + 1:
-        name = name.parent()
-        nodes.setdefault(name, Node())
+def _soa_first(record: Record) -> bool:
+    return record.rdtype != SOA

@@ -15,7 +15,7 @@ from orchestrator.load import load_lab, load_name, section, source
 from orchestrator.model import Host, Lab, Port, User
 from orchestrator.plan import plan_lab
 from orchestrator.render.zones import render_zone
-from services.dns.zone import parse_zone
+from services.dns.master import parse_zone
 from tests.unit.labs import POOL
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from orchestrator.names import INVERSE, enclosing, is_inside, parent
 from orchestrator.plan import Node, Plan, plan_lab, prefix6, web_server
 from orchestrator.records import absolute, kind, parse_record, plain
 from orchestrator.render.zones import render_zone, zone_file
-from services.dns.zone import parse_zone
+from services.dns.master import parse_zone
 from tests.unit.labs import PLACE, POOL, host, lab, site, small_lab
 
 ROOT = Path(__file__).parents[2]

@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 from services import probe as probe_command
 from services.common.settings import SettingsError, read_settings
 from services.dns.lookup import Zones
+from services.dns.master import parse_zone
 from services.dns.protocol import Asker, Datagrams, Stream, Streams
 from services.dns.service import PROBE, DnsService, Options, makeService, probe
 from services.dns.session import Session
 from services.dns.settings import Settings
-from services.dns.zone import parse_zone
 from services.run import parse
 from tests.wire.datagrams import PEER, MemoryNet, frame, plug_in, unframe
 

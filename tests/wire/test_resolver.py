@@ -21,9 +21,9 @@ from twisted.python.failure import Failure as Fault
 
 from services.common.settings import SettingsError, read_settings
 from services.dns.lookup import Zones
+from services.dns.master import parse_zone
 from services.dns.session import Session as Authority
 from services.dns.session import Via
-from services.dns.zone import parse_zone
 from services.resolver.protocol import (
     IDLE_TIME,
     MOST_PIPELINED,

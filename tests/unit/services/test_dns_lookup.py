@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dns.lookup import Answer, Record, Zones
-from services.dns.zone import parse_zone
+from services.dns.master import parse_zone
 
 EDU = """$TTL 3600
 @ SOA a.gtld hostmaster 1 2 3 4 900

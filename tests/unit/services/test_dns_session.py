@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dns.lookup import Zones
+from services.dns.master import Zone, parse_zone
 from services.dns.session import LARGEST_KEPT, Session, Via
-from services.dns.zone import Zone, parse_zone
 
 HEAD = "$TTL 60\n@ SOA ns1 hostmaster 1 2 3 4 300\n@ NS ns1\nns1 A 192.0.2.53\n"
 CAMPUS = f"""{HEAD}

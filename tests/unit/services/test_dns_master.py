@@ -6,7 +6,7 @@ import pytest
 from dns.name import from_text
 from dns.rdatatype import RdataType
 
-from services.dns.zone import Zone, ZoneFileError, parse_zone, read_zone
+from services.dns.master import Zone, ZoneFileError, parse_zone, read_zone
 
 HEAD = """$TTL 3600
 @ SOA ns1 hostmaster 1 2 3 4 300
