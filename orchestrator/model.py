@@ -21,6 +21,27 @@ RUNS: Mapping[str, str] = {
     "container": "a program of your own, in an image of your own",
 }
 
+# How a zone can be signed, and how it proves that a name does not exist.
+ALGORITHMS: Mapping[str, str] = {
+    "ecdsap256sha256": "ECDSA on the curve P-256 (RFC 6605)",
+    "ed25519": "the curve 25519 (RFC 8080)",
+}
+DENIALS: Mapping[str, str] = {
+    "nsec": "names the next name (RFC 4034)",
+    "nsec3": "names the next name's hash (RFC 5155)",
+}
+# What can be wrong with a zone's signatures, for teaching.
+FAULTS: Mapping[str, str] = {
+    "expired": "the signatures are of the past",
+    "not-yet-valid": "the signatures are of the future",
+    "bogus-signatures": "the signatures do not fit the data",
+    "no-signatures": "there are none",
+    "no-denial": "nothing proves that a name does not exist",
+    "bogus-ds": "the zone above vouches for another key",
+    "no-ds": "the zone above vouches for no key",
+}
+PARENT_FAULTS = frozenset({"bogus-ds", "no-ds"})
+
 LOOPBACK = IPv4Address("127.0.0.1")
 
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
@@ -104,11 +125,20 @@ class Site:
 
 @dataclass(frozen=True)
 class Zone:
-    """What differs from the usual in one zone; ``records`` are master file lines."""
+    """What differs from the usual in one zone; ``records`` are master file lines.
+
+    ``algorithm`` and ``denial`` are None where the usual ones will do; ``broken`` is
+    one of `FAULTS` or empty.
+    """
 
     name: str
     place: Place = field(compare=False, repr=False)
     records: tuple[str, ...] = ()
+    is_signed: bool = True
+    algorithm: str | None = None
+    denial: str | None = None
+    broken: str = ""
+    has_updates: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,39 @@
 """Who serves which zone: what the file says, and the inverse domain beneath it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 
 from orchestrator.addresses import subnets
-from orchestrator.model import Lab, Site
+from orchestrator.model import Lab, Site, Zone
 
 INVERSE = ("in-addr.arpa", "ip6.arpa")
+ARPA = "arpa"
+USUAL_ALGORITHM = "ecdsap256sha256"
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How a zone is signed; ``broken`` is one of the model's faults, or empty."""
+
+    algorithm: str = USUAL_ALGORITHM
+    denial: str = "nsec"
+    broken: str = ""
 
 
 @dataclass(frozen=True)
 class Authority:
     """A zone and the nodes that serve it, the primary first.
 
-    ``subnet`` is set for the inverse zone of one network.
+    ``subnet`` is set for the inverse zone of one network; without ``signing`` the
+    zone is not signed.
     """
 
     origin: str
     servers: tuple[str, ...]
     subnet: IPv4Network | IPv6Network | None = None
+    signing: Signing | None = None
+    has_updates: bool = True
 
 
 def parent(name: str) -> str:
@@ -56,7 +70,7 @@ def assign_zones(
     backbone's and the roots of the inverse tree by whoever serves ``arpa``.
     """
     zones = serving(lab)
-    above = enclosing("arpa", zones)
+    above = enclosing(ARPA, zones)
     if above is None:
         return ()
     owners = [(0, zones[above])]
@@ -68,10 +82,44 @@ def assign_zones(
         for subnet in subnets(slot, pool, prefix6):
             inverse[inverse_zone(subnet)] = subnet
             zones.setdefault(inverse_zone(subnet), servers)
+    special = {zone.name: zone for zone in lab.zones}
     return tuple(
-        Authority(origin, servers, inverse.get(origin))
+        _with_zone(Authority(origin, servers, inverse.get(origin)), special.get(origin))
         for origin, servers in zones.items()
     )
+
+
+def _with_zone(authority: Authority, zone: Zone | None) -> Authority:
+    """Say how a zone is signed and who may change it: as usual, or as the file says."""
+    denial = usual_denial(authority.origin)
+    if zone is None:
+        return replace(authority, signing=Signing(denial=denial))
+    signing = Signing(
+        zone.algorithm or USUAL_ALGORITHM, zone.denial or denial, zone.broken
+    )
+    return replace(
+        authority,
+        signing=signing if zone.is_signed else None,
+        has_updates=zone.has_updates,
+    )
+
+
+def usual_denial(origin: str) -> str:
+    """Return how a zone denies names where the file does not say.
+
+    Top-level domains hash their names, as registries do; all others do not, for
+    hashes hide nothing in a zone that everybody may know (RFC 9276 section 3.1).
+    """
+    is_top = origin not in (".", ARPA) and "." not in origin
+    return "nsec3" if is_top else "nsec"
+
+
+def stem(origin: str) -> str:
+    """Return what the names of a zone's keys begin with; each zone has its own.
+
+    The root's is ``root``; a top-level domain of that name has a sign more.
+    """
+    return {".": "root", "root": "root+"}.get(origin, origin)
 
 
 def _servers_of(site: Site, zones: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

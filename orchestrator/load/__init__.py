@@ -10,6 +10,9 @@ from orchestrator.load.check import Places, find_mistakes
 from orchestrator.load.section import Section
 from orchestrator.load.source import Parse, Source
 from orchestrator.model import (
+    ALGORITHMS,
+    DENIALS,
+    FAULTS,
     RESERVED_HOSTS,
     RESERVED_SITES,
     RUNS,
@@ -207,7 +210,28 @@ class _LabReader:
         records = section.read_list("records", words.line)
         for number, (item, _) in enumerate(records):
             self.places["record", name, str(number)] = self._source.place(item)
-        return Zone(name, section.place, tuple(record for _, record in records))
+        for key in ("signed", "broken"):
+            self._note(section, key, key, name)
+        is_signed = section.read("signed", words.truth) is not False
+        if not is_signed:
+            self._refuse_signing(section)
+        return Zone(
+            name=name,
+            place=section.place,
+            records=tuple(record for _, record in records),
+            is_signed=is_signed,
+            algorithm=section.read("algorithm", words.one_of([*ALGORITHMS])),
+            denial=section.read("denial", words.one_of([*DENIALS])),
+            broken=section.read("broken", words.one_of([*FAULTS])) or "",
+            has_updates=section.read("update", words.truth) is not False,
+        )
+
+    def _refuse_signing(self, section: Section) -> None:
+        """Blame what is said about the signatures of a zone that has none."""
+        for key in ("algorithm", "denial", "broken"):
+            if key in section.entries:
+                text = f"{key}: with signed: false there are no signatures"
+                section.blame(key, f"{text}; one of the two alone would be right")
 
     def _words(
         self, section: Section, key: str, parse: Parse[str], kind: str, owner: str

@@ -18,6 +18,7 @@ from orchestrator.store import POOLS
 Mistake = tuple[Place, str]
 ARPA = "arpa"
 BACKBONE_SLOT = 0
+SIGNER = frozenset({"NSEC", "NSEC3", "NSEC3PARAM", "RRSIG"})  # what the signer makes
 
 
 def find_record_mistakes(
@@ -39,7 +40,7 @@ def find_record_mistakes(
 class _Check:
     def __init__(self, lab: Lab) -> None:
         self._served = serving(lab)
-        self.zones = {*self._served, *_derive_zones(lab)}
+        self.zones = list_zones(lab)
         self.records = {
             zone.name: [_parse(text, zone.name) for text in zone.records]
             for zone in lab.zones
@@ -67,6 +68,9 @@ class _Check:
         home = enclosing(owner, self.zones)
         if kind(record) == "SOA":
             yield "the SOA is made by the lab; other records would be right"
+        elif kind(record) in SIGNER and zone.is_signed:
+            text = f"the {kind(record)} is made by the zone's signer"
+            yield f"{text}; it, or signed: false, would be right"
         elif home != zone.name and kind(record) not in ("DS", "NS"):
             yield f"{owner} is in zone {home}; the record would be right there"
         yield from self._company(owner, record)
@@ -109,8 +113,12 @@ def pools(lab: Lab) -> Sequence[IPv4Network]:
     return (lab.pool,) if lab.pool else POOLS
 
 
+def list_zones(lab: Lab) -> set[str]:
+    """List the zones that the file names and the inverse zones of any pool."""
+    return {*serving(lab), *_derive_zones(lab)}
+
+
 def _derive_zones(lab: Lab) -> Iterator[str]:
-    """Yield the inverse zones of the lab, whatever its pool will be."""
     if enclosing(ARPA, serving(lab)) is None:
         return
     yield from INVERSE

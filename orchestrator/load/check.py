@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from orchestrator.addresses import assign_hosts, subnets
 from orchestrator.errors import LabFileError, Place
 from orchestrator.load.additions import Mistake, find_record_mistakes, pools
+from orchestrator.load.signing import find_signing_mistakes
 from orchestrator.load.words import hint
 from orchestrator.model import RESERVED_HOSTS, Host, Lab, Site
 from orchestrator.names import enclosing, is_inside, parent, serving
@@ -38,6 +39,7 @@ def find_mistakes(
         (check.served_zones, ("sites", "hosts", "zones")),
         (check.site_domains, ("sites", "hosts", "zones")),
         (check.addresses, ("pool", "slot", "sites")),
+        (check.signatures, ("sites", "hosts", "zones", "signed", "broken")),
         (check.records, ("sites", "hosts", "zones", "domain", "alias")),
     ):
         if not set(needed) & set(lost):
@@ -177,6 +179,10 @@ class _Check:
     def records(self) -> Iterator[Mistake]:
         """Find records that are none, in the wrong zone, or lead nowhere."""
         yield from find_record_mistakes(self._lab, self._places)
+
+    def signatures(self) -> Iterator[Mistake]:
+        """Find faults that a zone above would have to have, and cannot."""
+        yield from find_signing_mistakes(self._lab, self._places)
 
     def addresses(self) -> Iterator[Mistake]:
         """Find pinned addresses that are not the site's, and a pool too small."""

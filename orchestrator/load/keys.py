@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.load import words
-from orchestrator.model import RUNS
+from orchestrator.model import ALGORITHMS, DENIALS, FAULTS, RUNS
 
 Keys = Mapping[str, Mapping[str, Any]]
 
@@ -28,6 +28,17 @@ def number(description: str, least: int, most: int) -> dict[str, Any]:
         "maximum": most,
         "description": description,
     }
+
+
+def truth(description: str) -> dict[str, Any]:
+    """Describe a key that takes true or false."""
+    return {"type": "boolean", "description": description}
+
+
+def choice(description: str, known: Mapping[str, str]) -> dict[str, Any]:
+    """Describe a key that takes one of some words; each has its explanation."""
+    told = "; ".join(f"{word}, {what}" for word, what in known.items())
+    return {"enum": list(known), "description": f"{description}: {told}."}
 
 
 def several(description: str, items: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,12 +91,7 @@ USER: Keys = {
     "name": text("The full name."),
 }
 HOST: Keys = {
-    "run": {
-        "enum": list(RUNS),
-        "description": "What it is: "
-        + "; ".join(f"{run}, {what}" for run, what in RUNS.items())
-        + ".",
-    },
+    "run": choice("What it is", RUNS),
     "image": text("The image of a `run: container`."),
     "command": several("The command of a `run: container`.", {"type": "string"}),
     "zones": several(
@@ -121,6 +127,13 @@ HOST: Keys = {
     },
 }
 ZONE: Keys = {
+    "signed": truth("Whether the zone is signed (DNSSEC); true where nothing is said."),
+    "algorithm": choice("What it is signed with", ALGORITHMS),
+    "denial": choice("How it proves that a name does not exist", DENIALS),
+    "broken": choice("What is wrong with its signatures, for teaching", FAULTS),
+    "update": truth(
+        "Whether the zone's key may change it (RFC 2136); true where nothing is said."
+    ),
     "records": several(
         "Lines of a master file to add (RFC 1035 section 5).", {"type": "string"}
     ),

@@ -23,7 +23,7 @@ SIZE = "[0-9]+[KMGkmg]?"
 TARGET = "/[^:]*"  # engines take what stands behind a colon for options
 PORT = r"(([0-9.]+:)?[0-9]+:)?[0-9]+"
 LONGEST_DOMAIN = 189  # with a host's name of 63 before it the 253 of RFC 1035
-LONGEST_ZONE = 253
+LONGEST_ZONE = 243  # with `.transfer` after it the 253 of RFC 1035
 MOST_SHOWN = 60  # characters of a word in a message
 MOST_COMPARED = 500  # known words among which the nearest is looked for
 MOST_LISTED = 20
@@ -200,6 +200,11 @@ def one_of(known: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def truth(text: str) -> bool:
+    """Read whether something is so: true or false."""
+    return one_of(("true", "false"))(text) == "true"
 
 
 def cap(text: str) -> str:

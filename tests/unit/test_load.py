@@ -278,6 +278,33 @@ def test_a_record_may_take_the_place_of_an_alias(load: Load) -> None:
     assert load(text.replace("{run: http}", "{run: http, alias: web}"))
 
 
+def test_zones_are_signed_where_the_file_does_not_say_otherwise(load: Load) -> None:
+    """What differs can be said of each zone alone, and all at once."""
+    lab = load(
+        with_top(
+            "zones:",
+            "  edu: {signed: false, update: false}",
+            "  net: {algorithm: ed25519, denial: nsec, broken: bogus-ds, signed: true}",
+            "  servers.net: {broken: expired, update: true}",
+            "  campus.edu:",
+        )
+    )
+
+    edu, net, servers, campus = lab.zones
+    assert (edu.is_signed, edu.broken, edu.has_updates) == (False, "", False)
+    assert (net.algorithm, net.denial, net.broken) == ("ed25519", "nsec", "bogus-ds")
+    assert (servers.algorithm, servers.denial) == (None, None)
+    assert (servers.broken, servers.has_updates) == ("expired", True)
+    assert (campus.is_signed, campus.broken, campus.has_updates) == (True, "", True)
+
+
+def test_a_zone_that_is_not_signed_takes_records_of_another_signer(load: Load) -> None:
+    """Whoever signs by hand, for a lesson, brings all records of it."""
+    text = with_records("'@ NSEC3PARAM 1 0 0 -'")
+
+    assert load(text.replace("    records:", "    signed: false\n    records:"))
+
+
 def test_the_inverse_domain_takes_records(load: Load) -> None:
     """An author may add to a zone that only the lab made."""
     text = with_top(
@@ -454,6 +481,11 @@ WRONG = {
         with_top("zones:", "  edu: {recrods: []}"),
         18,
         "zone edu: unknown key 'recrods'; did you mean records?",
+    ),
+    "unknown-sign": (
+        with_top("zones: {edu: {sign: true}}"),
+        17,
+        "zone edu: unknown key 'sign'; did you mean signed?",
     ),
     "unknown-router": (
         with_site("router: {asn: 1}"),
@@ -1149,6 +1181,81 @@ WRONG = {
         19,
         "www.campus.edu is in zone campus.edu; the record would be right there",
     ),
+    # Signatures
+    "signed-by-a-word": (
+        with_top("zones: {edu: {signed: ture}}"),
+        17,
+        "zone edu: signed: 'ture' is unknown; did you mean true?",
+    ),
+    "signed-yes": (
+        with_top("zones: {edu: {signed: yes, broken: no-ds}}"),
+        17,
+        "zone edu: signed: 'yes' is unknown; known: true, false",
+    ),
+    "algorithm-unknown": (
+        with_top("zones: {edu: {algorithm: ed25591}}"),
+        17,
+        "zone edu: algorithm: 'ed25591' is unknown; did you mean ed25519?",
+    ),
+    "denial-unknown": (
+        with_top("zones: {edu: {denial: nsec4}}"),
+        17,
+        "zone edu: denial: 'nsec4' is unknown; did you mean nsec?",
+    ),
+    "broken-unknown": (
+        with_top("zones: {edu: {broken: expird}}"),
+        17,
+        "zone edu: broken: 'expird' is unknown; did you mean expired?",
+    ),
+    "update-unknown": (
+        with_top("zones: {edu: {update: key}}"),
+        17,
+        "zone edu: update: 'key' is unknown; known: true, false",
+    ),
+    "algorithm-of-an-unsigned-zone": (
+        with_top("zones:", "  edu:", "    signed: false", "    algorithm: ed25519"),
+        20,
+        "zone edu: algorithm: with signed: false there are no signatures; one of the ",
+    ),
+    "denial-of-an-unsigned-zone": (
+        with_top("zones:", "  edu:", "    denial: nsec", "    signed: false"),
+        19,
+        "zone edu: denial: with signed: false there are no signatures; one of the two",
+    ),
+    "broken-and-unsigned": (
+        with_top("zones: {edu: {signed: false, broken: no-ds}}"),
+        17,
+        "zone edu: broken: with signed: false there are no signatures; one of the two",
+    ),
+    "bogus-ds-of-the-root": (
+        with_top("zones:", "  .:", "    broken: bogus-ds"),
+        19,
+        "zone .: broken: no zone is above the root that could vouch for it; broken: ",
+    ),
+    "no-ds-below-an-unsigned-zone": (
+        with_top("zones:", "  edu: {signed: false}", "  campus.edu: {broken: no-ds}"),
+        19,
+        "zone campus.edu: broken: the zone above, edu, is not signed and vouches for ",
+    ),
+    "bogus-ds-below-an-unsigned-inverse-zone": (
+        with_top(
+            "zones:",
+            "  in-addr.arpa: {signed: false}",
+            "  2.18.198.in-addr.arpa: {broken: bogus-ds}",
+        ),
+        19,
+        "broken: the zone above, in-addr.arpa, is not signed and vouches for nobody",
+    ),
+    "bogus-ds-of-nobody-s-zone": (
+        with_top("zones: {shop.edu: {broken: bogus-ds}}"),
+        17,
+        "zone shop.edu: nobody serves it; known: ",
+    ),
+    "record-of-the-signer": (
+        with_records("'@ NSEC3PARAM 1 0 0 -'"),
+        20,
+        "the NSEC3PARAM is made by the zone's signer; it, or signed: false, would be",
+    ),
     "record-leads-nowhere": (
         with_records("x A 192.0.2.1", "news CNAME wwv"),
         21,
@@ -1443,6 +1550,8 @@ WORDS = st.sampled_from(
         *("lists", "run", "dns", "http", "client", "container", "resolver", "settings"),
         *("alias", "address", "files", "env", "caps", "memory", "publish", "records"),
         *("1", "0", "-1", "campus", "campus.edu", ".", "198.18.2.80", "10.0.0.0/8", ""),
+        *("signed", "algorithm", "denial", "broken", "update", "true", "ed25519"),
+        *("nsec3", "bogus-ds", "expired"),
         *("/srv/www", "x A 192.0.2.1", "x CNAME y", "\0", "<<", "x-a", "no", "null"),
     ]
 )

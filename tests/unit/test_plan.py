@@ -1,3 +1,4 @@
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -6,10 +7,10 @@ from hypothesis import strategies as st
 
 from orchestrator.addresses import RANGES
 from orchestrator.errors import LabFileError
-from orchestrator.model import Host, Lab, Port
-from orchestrator.names import enclosing, inverse_zone
-from orchestrator.plan import bridge_prefix, plan_lab, prefix6
-from tests.unit.labs import POOL, host, lab, pinned, site, small_lab
+from orchestrator.model import Host, Lab, Port, Zone
+from orchestrator.names import Signing, enclosing, inverse_zone, stem
+from orchestrator.plan import Plan, bridge_prefix, plan_lab, prefix6
+from tests.unit.labs import PLACE, POOL, host, lab, pinned, site, small_lab
 
 KINDS = ["client", "dns", "http", "resolver", "container"]
 
@@ -241,3 +242,45 @@ def test_inverse_zones_are_cut_at_the_network() -> None:
     assert subnet6 is not None
     assert inverse_zone(subnet6).startswith("3.0.0.0.")
     assert inverse_zone(subnet6).count(".") == 17
+
+
+def signing(plan: Plan) -> dict[str, Signing | None]:
+    """Map every zone to how it is signed."""
+    return {one.origin: one.signing for one in plan.authorities}
+
+
+def test_zones_are_signed_as_is_usual() -> None:
+    """A student meets both kinds of denial at once, where the real ones are."""
+    found = signing(plan_lab(small_lab(), POOL))
+
+    assert None not in found.values()
+    hashed = {zone for zone, one in found.items() if one and one.denial == "nsec3"}
+    assert hashed == {"net", "edu"}
+    assert {one.algorithm for one in found.values() if one} == {"ecdsap256sha256"}
+
+
+def test_zones_are_signed_as_the_file_says() -> None:
+    """Inverse zones can be named too; what is not said stays as usual."""
+    wanted = small_lab()
+    zones = (
+        Zone("edu", PLACE, algorithm="ed25519"),
+        Zone("campus.edu", PLACE, denial="nsec3", broken="expired"),
+        Zone("3.18.198.in-addr.arpa", PLACE, is_signed=False, has_updates=False),
+    )
+
+    plan = plan_lab(replace(wanted, zones=zones), POOL)
+
+    found = signing(plan)
+    assert found["edu"] == Signing("ed25519", "nsec3")
+    assert found["campus.edu"] == Signing("ecdsap256sha256", "nsec3", "expired")
+    assert found["3.18.198.in-addr.arpa"] is None
+    closed = {one.origin for one in plan.authorities if not one.has_updates}
+    assert closed == {"3.18.198.in-addr.arpa"}
+
+
+def test_no_two_zones_share_the_names_of_their_keys() -> None:
+    """Whoever may change a domain called root may not change the root."""
+    origins = [".", "root", "root.edu", "edu", "0/25.3.18.198.in-addr.arpa"]
+
+    assert len(set(map(stem, origins))) == len(origins)
+    assert stem(".") == "root"
