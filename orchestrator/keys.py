@@ -1,5 +1,8 @@
 """The keys of a lab: made once into `.lab/NAME/`, and read from there ever after."""
 
+import re
+import secrets
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from orchestrator.dnssec import SigningKey, generate, is_for, write_ds
+from orchestrator.names import Authority, Signing, stem
 from orchestrator.plan import Node, Plan
 
 AUTHORITY_DAYS = 3650
@@ -23,6 +28,36 @@ PEM = serialization.Encoding.PEM
 NO_PASSWORD = serialization.NoEncryption()
 # What reading a file raises that is damaged, locked by a password or something else.
 UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+# A secret that two servers share, as BIND's programs read it too (RFC 8945).
+SECRET = """\
+key "{name}" {{
+\talgorithm hmac-sha256;
+\tsecret "{secret}";
+}};
+"""
+SECRET_BYTES = 32  # as many as the digest has (RFC 2104 section 3)
+
+
+@dataclass(frozen=True)
+class SigningKeys:
+    """What a zone is signed with: two private keys, and the DS record's data.
+
+    The key signing key signs the zone's keys alone, the zone signing key all else
+    (RFC 6781 section 3.1).
+    """
+
+    ksk: bytes
+    zsk: bytes
+    ds: str
+
+
+@dataclass(frozen=True)
+class ZoneKeys:
+    """A zone's shared secrets, and what it is signed with if it is signed."""
+
+    transfer: bytes
+    update: bytes
+    signing: SigningKeys | None
 
 
 @dataclass(frozen=True)
@@ -30,14 +65,15 @@ class Keys:
     """All keys of one lab, as the bytes of their files.
 
     ``certificates`` maps nodes to a certificate and its private key, ``ssh_hosts``
-    clients to a private and a public key; ``authority`` is the certificate of the
-    lab's own authority.
+    clients to a private and a public key, ``zones`` the zones' names to their keys;
+    ``authority`` is the certificate of the lab's own authority.
     """
 
     authority: bytes
     certificates: dict[str, tuple[bytes, bytes]]
     ssh_hosts: dict[str, tuple[bytes, bytes]]
     login_public: bytes
+    zones: dict[str, ZoneKeys]
 
 
 def load_keys(directory: Path, plan: Plan, now: datetime) -> Keys:
@@ -56,6 +92,7 @@ def load_keys(directory: Path, plan: Plan, now: datetime) -> Keys:
         },
         ssh_hosts={node.key: _ssh_key(store, f"ssh/{node.key}") for node in clients},
         login_public=_ssh_key(store, "id_ed25519")[1],
+        zones={zone.origin: _zone_keys(store, zone) for zone in plan.authorities},
     )
 
 
@@ -224,7 +261,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(PEM)
 
 
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _private_pem(key: SigningKey) -> bytes:
     form = serialization.PrivateFormat.PKCS8
     return key.private_bytes(PEM, form, NO_PASSWORD)
 
@@ -243,3 +280,51 @@ def _ssh_key(store: _Store, name: str) -> tuple[bytes, bytes]:
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
     return private, public + b"\n"
+
+
+def _zone_keys(store: _Store, zone: Authority) -> ZoneKeys:
+    signing = zone.signing
+    return ZoneKeys(
+        transfer=_secret(store, zone, "transfer"),
+        update=_secret(store, zone, "update"),
+        signing=_signing_keys(store, zone, signing) if signing else None,
+    )
+
+
+def _signing_keys(store: _Store, zone: Authority, signing: Signing) -> SigningKeys:
+    ksk, private = _zone_key(store, f"{_file(zone)}.ksk.pem", signing.algorithm)
+    _, zsk = _zone_key(store, f"{_file(zone)}.zsk.pem", signing.algorithm)
+    return SigningKeys(private, zsk, write_ds(zone.origin, signing.algorithm, ksk))
+
+
+def _file(zone: Authority) -> str:
+    return stem(zone.origin).replace("/", "%2F")
+
+
+def _zone_key(store: _Store, file: str, algorithm: str) -> tuple[SigningKey, bytes]:
+    """Read a key of a zone, or make one: also where another algorithm is wanted."""
+    private = store.read(f"dnssec/{file}")
+    try:
+        known = serialization.load_pem_private_key(private, None)
+    except UNREADABLE:
+        known = None
+    if is_for(known, algorithm):
+        return known, private
+    key = generate(algorithm)
+    private = _private_pem(key)
+    store.write(f"dnssec/{file}", private)
+    return key, private
+
+
+def _secret(store: _Store, zone: Authority, purpose: str) -> bytes:
+    """Read a secret that servers share, or make one."""
+    name = f"{stem(zone.origin)}.{purpose}"
+    file = f"tsig/{_file(zone)}.{purpose}.key"
+    known = store.read(file)
+    form = re.escape(SECRET.format(name=name, secret="@")).replace("@", '[^"]{43}=')
+    if re.fullmatch(form.encode(), known):
+        return known
+    secret = b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    text = SECRET.format(name=name, secret=secret).encode()
+    store.write(file, text)
+    return text

@@ -17,14 +17,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from dns.dnssec import make_dnskey, make_ds
+from dns.dnssectypes import Algorithm
 
-from orchestrator.keys import CERTIFICATE_DAYS, RENEW_DAYS, Keys, load_keys
+from orchestrator.dnssec import spoil_ds
+from orchestrator.keys import CERTIFICATE_DAYS, RENEW_DAYS, Keys, ZoneKeys, load_keys
+from orchestrator.model import Zone
 from orchestrator.plan import Plan, plan_lab
+from orchestrator.records import absolute
 from tests.unit.fakes import Killed
-from tests.unit.labs import POOL, host, lab, site, small_lab
+from tests.unit.labs import PLACE, POOL, host, lab, site, small_lab
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 PLAN = plan_lab(small_lab(), POOL)
+KEY_FILE = (
+    r'key "[a-z0-9.-]+[.](transfer|update)" \{\n'
+    r'\talgorithm hmac-sha256;\n\tsecret "[A-Za-z0-9+/]{43}=";\n\};\n'
+)
 TRUST = Path(__file__).parents[2] / "services/trust"
 PEM = serialization.Encoding.PEM
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -323,7 +332,12 @@ SPOILT = {
 
 @pytest.mark.parametrize("content", SPOILT.values(), ids=SPOILT)
 @pytest.mark.parametrize(
-    "name", ["tls/www.campus.pem", "ssh/alice-pc.campus", "id_ed25519"]
+    "name",
+    [
+        *("tls/www.campus.pem", "ssh/alice-pc.campus", "id_ed25519"),
+        *("dnssec/root.ksk.pem", "dnssec/campus.edu.zsk.pem"),
+        *("tsig/root.update.key", "tsig/campus.edu.transfer.key"),
+    ],
 )
 def test_a_spoilt_file_is_replaced(box: Path, name: str, content: bytes) -> None:
     """A full disk, a restored backup: `up` mends it instead of failing on it."""
@@ -376,6 +390,26 @@ def check_whole(box: Path, found: Keys) -> None:
     for private, public in found.ssh_hosts.values():
         check_ssh_pair(private, public)
     check_ssh_pair((box / "id_ed25519").read_bytes(), found.login_public)
+    for origin, keys in found.zones.items():
+        check_zone(origin, keys)
+
+
+def check_zone(origin: str, keys: ZoneKeys) -> None:
+    """Hold that a zone's keys can be read by others, and that its DS is theirs."""
+    for secret in (keys.transfer, keys.update):
+        assert re.fullmatch(KEY_FILE, secret.decode()), secret
+    if keys.signing:
+        assert keys.signing.ds == reckon_ds(origin, keys.signing.ksk)
+        serialization.load_pem_private_key(keys.signing.zsk, None)
+
+
+def reckon_ds(origin: str, key: bytes) -> str:
+    """Reckon a DS record as dnspython does."""
+    private: Any = serialization.load_pem_private_key(key, None)
+    is_ec = isinstance(private, ec.EllipticCurvePrivateKey)
+    algorithm = Algorithm.ECDSAP256SHA256 if is_ec else Algorithm.ED25519
+    dnskey = make_dnskey(private.public_key(), algorithm, flags=257)
+    return make_ds(absolute(origin), dnskey, "SHA256").to_text().upper()
 
 
 def check_ssh_pair(private: bytes, public: bytes) -> None:
@@ -398,7 +432,8 @@ def test_secrets_are_their_owner_s_alone(box: Path) -> None:
         path.relative_to(box.parent).as_posix(): stat.S_IMODE(path.stat().st_mode)
         for path in (box, *box.rglob("*"))
     }
-    assert {modes.pop(folder) for folder in ("keys", "keys/tls", "keys/ssh")} == {0o700}
+    folders = ("keys", "keys/tls", "keys/ssh", "keys/tsig", "keys/dnssec")
+    assert {modes.pop(folder) for folder in folders} == {0o700}
     assert set(modes.values()) == {0o600}
     assert "keys/ca.key" in modes
     assert "keys/id_ed25519" in modes
@@ -471,3 +506,87 @@ def test_a_node_that_comes_later_finds_the_others_unchanged(box: Path) -> None:
 
     assert second.certificates.keys() == {"two.s"}
     assert third == first
+
+
+# Zones
+
+
+def plan_with(*zones: Zone) -> Plan:
+    """Plan the small lab with zones that differ from the usual."""
+    return plan_lab(replace(small_lab(), zones=zones), POOL)
+
+
+def test_every_zone_has_keys_of_its_own(box: Path) -> None:
+    """Who may change one zone may not change another, nor sign for it."""
+    found = load_keys(box, PLAN, NOW)
+
+    assert found.zones.keys() == {one.origin for one in PLAN.authorities}
+    secrets = [
+        key for one in found.zones.values() for key in (one.transfer, one.update)
+    ]
+    secrets += [
+        key
+        for one in found.zones.values()
+        if one.signing
+        for key in (one.signing.ksk, one.signing.zsk)
+    ]
+    assert len(set(secrets)) == 4 * len(found.zones)
+
+
+@pytest.mark.parametrize("algorithm", ["ecdsap256sha256", "ed25519"])
+def test_the_zone_above_vouches_for_the_very_key(box: Path, algorithm: str) -> None:
+    """Checked against another program's arithmetic, for names of every depth."""
+    zones = [Zone(one.origin, PLACE, algorithm=algorithm) for one in PLAN.authorities]
+
+    found = load_keys(box, plan_with(*zones), NOW)
+
+    assert len(found.zones) > 10
+    for origin, keys in found.zones.items():
+        check_zone(origin, keys)
+
+
+def test_another_algorithm_makes_new_keys_of_that_zone_alone(box: Path) -> None:
+    """Keys of two algorithms in one zone would need signatures of both."""
+    first = load_keys(box, PLAN, NOW)
+
+    second = load_keys(box, plan_with(Zone("edu", PLACE, algorithm="ed25519")), NOW)
+
+    differing = {zone for zone, one in second.zones.items() if one != first.zones[zone]}
+    assert differing == {"edu"}
+    old, new = first.zones["edu"], second.zones["edu"]
+    assert (new.transfer, new.update) == (old.transfer, old.update)
+    check_zone("edu", new)
+
+
+def test_a_zone_without_signatures_has_no_key_for_them(box: Path) -> None:
+    """Signed again, it has the key that it had before."""
+    first = load_keys(box, PLAN, NOW)
+
+    second = load_keys(box, plan_with(Zone("edu", PLACE, is_signed=False)), NOW)
+
+    assert second.zones["edu"].signing is None
+    assert load_keys(box, PLAN, NOW) == first
+
+
+def test_a_spoilt_ds_record_names_the_key_and_does_not_fit_it() -> None:
+    """The fault that real zones have after a failed change of keys."""
+    data = "60485 13 2 " + "AB" * 32
+
+    spoilt = spoil_ds(data)
+
+    assert spoilt.startswith("60485 13 2 ")
+    assert len(spoilt) == len(data)
+    assert spoilt != data
+    assert spoil_ds(data) == spoilt
+
+
+def test_a_zone_with_a_slash_has_keys(box: Path) -> None:
+    """A part of an inverse network (RFC 2317) is a zone like any other."""
+    inverse = "0/25.9.18.198.in-addr.arpa"
+    server = host("ns", "dns", zones=(".", "s.example", inverse))
+    plan = plan_lab(lab(site("s", "s.example", 9, server)), POOL)
+
+    found = load_keys(box, plan, NOW)
+
+    assert f'key "{inverse}.update"' in found.zones[inverse].update.decode()
+    assert load_keys(box, plan, NOW) == found
