@@ -94,6 +94,7 @@ class Datagrams:
         self.kept: Mapping[bytes, bytes] = {} if kept is None else kept
         self.quick = quick
         self.known = known
+        self.received = 0  # datagrams so far
         self._reactor = reactor
         self._socket: socket.socket | None = _open(address, port)
         self.port: int = self._socket.getsockname()[1]
@@ -171,6 +172,7 @@ class _Single:
                 wire, found, _, address = self._socket.recvmsg(SLOT, 128)
             except OSError as error:
                 return error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK)
+            listener.received += 1
             peer = _peer_of(address, found)
             tail = None
             if listener.known is None or peer.packed in listener.known:
@@ -256,7 +258,9 @@ class _Many:
         self._reply_lengths = memoryview(self._vectors).cast("L")
         self._query_lengths = memoryview(self._headers).cast("I")
         self._interfaces, self._no_interfaces = self._find_interfaces()
-        self._slots = [(slot, slot * SLOT + 2, slot * SLOT) for slot in range(BATCH)]
+        self._slots = [(slot, slot * SLOT + 2, slot * _NAME) for slot in range(BATCH)]
+        is_ipv6 = sock.family == socket.AF_INET6
+        self._sender = struct.Struct("8x16s" if is_ipv6 else "4x4s").unpack_from
         self._shapes = [struct.Struct(f"{n}s").unpack_from for n in range(SMALL + 1)]
 
     def _lay_out(self) -> None:
@@ -293,13 +297,11 @@ class _Many:
         if count < 0:
             return ctypes.get_errno() not in (errno.EAGAIN, errno.EWOULDBLOCK)
         self._interfaces[:] = self._no_interfaces
-        if listener.known is not None:
-            self._transmit(self._write(listener, count, self._find_unknown))
-        else:
-            self._transmit(self._write(listener, count, None))
+        listener.received += count
+        self._transmit(self._write(listener, count))
         return bool(count == BATCH)
 
-    def _write(self, listener: Datagrams, count: int, is_unknown: Any | None) -> int:
+    def _write(self, listener: Datagrams, count: int) -> int:
         """Write replies over their queries; return how many there are."""
         buffer, lengths, reply_lengths = (
             self._buffer,
@@ -307,12 +309,13 @@ class _Many:
             self._reply_lengths,
         )
         shapes, find, quick = self._shapes, listener.kept.get, listener.quick
+        known, names, sender = listener.known, self._names, self._sender
         step, place, ready = _SIZE // 4, _Header.length.offset // 4, 0
-        for slot, start, _ in self._slots[:count]:
+        for slot, start, name in self._slots[:count]:
             length = lengths[place + slot * step] - 2
             tail: bytes | None = None
-            if 0 < length <= SMALL and not (
-                is_unknown is not None and is_unknown(listener, slot)
+            if 0 < length <= SMALL and (
+                known is None or sender(names, name)[0] in known
             ):
                 rest: bytes = shapes[length](buffer, start)[0]
                 tail = find(rest)
@@ -334,10 +337,6 @@ class _Many:
         """Close the gap that a query without a reply has left; nothing is copied."""
         header = self._headers[slot * _SIZE : (slot + 1) * _SIZE]
         self._headers[to * _SIZE : (to + 1) * _SIZE] = header
-
-    def _find_unknown(self, listener: Datagrams, slot: int) -> bool:
-        known = listener.known
-        return known is not None and self._peer(slot).packed not in known
 
     def _ask(self, listener: Datagrams, slot: int, length: int) -> bytes | None:
         """Return what a query's reply has behind the identity, for its place."""
