@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from dns.name import Name, root
 from dns.rdatatype import RdataType
-from dns.rrset import RRset
 
-from services.resolver.cache import Cache, Rank
+from services.resolver.cache import Cache, Entry, Rank
+from services.resolver.names import ROOT, Owner, is_inside
+from services.resolver.records import RRset, targets
 from services.resolver.reply import (
     ADDRESS_TYPES,
     MOST_SERVERS,
     Referral,
     addresses,
-    targets,
 )
 
 Network = IPv4Network | IPv6Network
@@ -27,15 +26,15 @@ class Delegation:
     ``is_remembered`` when it comes from the cache, so may be out of date.
     """
 
-    zone: Name
-    addresses: dict[str, Name] = field(default_factory=dict)
-    bare: list[Name] = field(default_factory=list)
+    zone: Owner
+    addresses: dict[str, Owner] = field(default_factory=dict)
+    bare: list[Owner] = field(default_factory=list)
     is_remembered: bool = False
 
     def is_usable(self) -> bool:
         """Tell whether a server can be found without this zone's own help."""
         return bool(self.addresses) or any(
-            not name.is_subdomain(self.zone) for name in self.bare
+            not is_inside(name, self.zone) for name in self.bare
         )
 
 
@@ -44,7 +43,7 @@ class Delegations:
 
     def __init__(
         self,
-        roots: dict[str, Name],
+        roots: dict[str, Owner],
         cache: Cache,
         clock: Callable[[], float],
         never_ask: Iterable[Network] = (),
@@ -56,15 +55,18 @@ class Delegations:
 
     def hints(self) -> Delegation:
         """Return the root as it was configured (RFC 9609)."""
-        return Delegation(root, dict(self._roots))
+        return Delegation(ROOT, dict(self._roots))
 
-    def nearest(self, name: Name) -> Delegation | None:
+    def nearest(self, name: Owner) -> Delegation | None:
         """Recall the deepest zone around ``name`` whose servers can be asked."""
         now = self._clock()
-        for servers in self._cache.find_above(name, RdataType.NS, now):
+        for entry in self._cache.find_above(name, RdataType.NS, now):
+            servers = entry.rrset(now)
+            if servers is None:
+                continue
             delegation = self._recall(servers)
-            if servers.name == root:
-                return Delegation(root, {**self._roots, **delegation.addresses})
+            if servers.owner == ROOT:
+                return Delegation(ROOT, {**self._roots, **delegation.addresses})
             if delegation.is_usable():
                 return delegation
         return None
@@ -74,15 +76,14 @@ class Delegations:
         delegation = self._recall(referral.servers)
         delegation.is_remembered = False
         for rrset in referral.glue:
-            self.add_server(delegation, rrset.name, [rrset])
+            self.add_server(delegation, rrset.owner, [rrset])
         return delegation
 
     def add_server(
-        self, delegation: Delegation, name: Name, sets: Iterable[object]
+        self, delegation: Delegation, name: Owner, sets: Iterable[RRset]
     ) -> list[str]:
         """Note the addresses of a zone's server; return those worth asking."""
-        known = [rrset for rrset in sets if isinstance(rrset, RRset)]
-        usable = [text for rrset in known for text in self._usable(rrset)]
+        usable = [text for rrset in sets for text in self._usable(rrset)]
         delegation.addresses.update(dict.fromkeys(usable, name))
         if usable and name in delegation.bare:
             delegation.bare.remove(name)
@@ -91,10 +92,12 @@ class Delegations:
     def _recall(self, servers: RRset) -> Delegation:
         now = self._clock()
         names = targets(servers)[:MOST_SERVERS]
-        delegation = Delegation(servers.name, {}, list(names), is_remembered=True)
+        delegation = Delegation(servers.owner, {}, list(names), is_remembered=True)
         for name in names:
-            sets = [self._cache.get(name, one, now, Rank.GLUE) for one in ADDRESS_TYPES]
-            self.add_server(delegation, name, sets)
+            entries = [
+                self._cache.get(name, one, now, Rank.GLUE) for one in ADDRESS_TYPES
+            ]
+            self.add_server(delegation, name, filter(None, map(_records, entries)))
         return delegation
 
     def _usable(self, rrset: RRset) -> list[str]:
@@ -103,3 +106,7 @@ class Delegations:
             for text in addresses(rrset)
             if not any(ip_address(text) in network for network in self._never_ask)
         ]
+
+
+def _records(entry: Entry | None) -> RRset | None:
+    return entry.fact if entry and isinstance(entry.fact, RRset) else None

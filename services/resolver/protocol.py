@@ -14,9 +14,9 @@ from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure as Fault
 
 from services.resolver.cache import Failure
-from services.resolver.reply import Question
+from services.resolver.records import HEADER, Question
 from services.resolver.resolve import Resolver
-from services.resolver.session import HEADER, Query, Session
+from services.resolver.session import Query, Session
 from services.resolver.steps import Outcome, Result, Steps
 from services.resolver.upstream.protocol import Upstream
 

@@ -5,18 +5,15 @@ nothing else: data from outside the bailiwick is dropped here, before any use.
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
+from ipaddress import IPv6Address
 
 from dns.flags import Flag
-from dns.message import Message
-from dns.name import Name, NameTooLong
 from dns.rcode import Rcode
 from dns.rcode import to_text as rcode_text
-from dns.rdata import from_text
-from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
-from dns.rdatatype import to_text as type_text
-from dns.rrset import RRset, from_rdata
+
+from services.resolver.names import Owner, is_inside
+from services.resolver.records import Message, Question, RRset, rename, targets
 
 # Links of a chain of aliases that are followed inside one reply.
 LONGEST_CHAIN = 12
@@ -25,26 +22,24 @@ LONGEST_CHAIN = 12
 MOST_SERVERS = 16
 MOST_ADDRESSES = 8
 
+# Sets of denials that are looked at in one reply: no honest proof needs more.
+MOST_DENIALS = 12
+
 ADDRESS_TYPES = (RdataType.A, RdataType.AAAA)
-
-
-@dataclass(frozen=True)
-class Question:
-    """A name and a type; the class is always IN."""
-
-    name: Name
-    rdtype: RdataType
-
-    def __str__(self) -> str:
-        return f"{self.name} {type_text(self.rdtype)}"
+DENIAL_TYPES = (RdataType.NSEC, RdataType.NSEC3)
+USEFUL = (Rcode.NOERROR, Rcode.NXDOMAIN, Rcode.YXDOMAIN)
 
 
 @dataclass(frozen=True)
 class Found:
-    """The answer, after the aliases that lead to it; glue comes with NS records."""
+    """The answer, after the aliases that lead to it; glue comes with NS records.
+
+    ``proof`` are the NSEC and NSEC3 sets that came along, here as below.
+    """
 
     chain: tuple[RRset, ...]
     glue: tuple[RRset, ...] = ()
+    proof: tuple[RRset, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,8 @@ class Alias:
     """Aliases that lead to a name about which this server says no more."""
 
     chain: tuple[RRset, ...]
-    target: Name
+    target: Owner
+    proof: tuple[RRset, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,18 +56,21 @@ class Missing:
     """The name (NXDOMAIN) or the type (NOERROR) does not exist at the chain's end."""
 
     chain: tuple[RRset, ...]
-    name: Name
-    rcode: Rcode
+    name: Owner
+    rcode: int
     soa: RRset | None
+    proof: tuple[RRset, ...] = ()
 
 
 @dataclass(frozen=True)
 class Referral:
-    """Another zone further down is in charge."""
+    """Another zone further down is in charge; ``ds`` ties its keys to the parent's."""
 
-    zone: Name
+    zone: Owner
     servers: RRset
     glue: tuple[RRset, ...]
+    ds: RRset | None = None
+    proof: tuple[RRset, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,82 +85,60 @@ Known = Found | Alias | Missing
 Reading = Known | Referral | Useless
 
 
-def read_reply(message: Message, question: Question, zone: Name) -> Reading:
+def read_reply(message: Message, question: Question, zone: Owner) -> Reading:
     """Say what the reply of a server of ``zone`` to ``question`` means."""
-    rcode = message.rcode()
-    if rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN, Rcode.YXDOMAIN):
-        return Useless(rcode_text(rcode))
+    if message.rcode not in USEFUL:
+        return Useless(rcode_text(Rcode.make(message.rcode)))
     if not message.flags & Flag.AA:
         return _read_referral(message, question, zone) or Useless(
             "lame: neither an authority nor a referral downwards"
         )
-    answers = [rrset for rrset in message.answer if _is_credible(rrset, zone)]
+    answers = [rrset for rrset in message.answer if is_inside(rrset.owner, zone)]
     return _follow(answers, message, question, zone)
-
-
-def targets(rrset: RRset) -> list[Name]:
-    """List the names that NS, CNAME or DNAME records point to."""
-    return [cast("Any", record).target for record in rrset]
 
 
 def addresses(rrset: RRset) -> list[str]:
     """List the addresses of A or AAAA records, no more than are worth asking."""
-    return [cast("Any", record).address for record in rrset][:MOST_ADDRESSES]
-
-
-def rename(name: Name, dname: RRset) -> RRset | None:
-    """Make the CNAME that a DNAME means for a name beneath it (RFC 6672 3.1).
-
-    None stands for a name that would become too long.
-    """
-    relative = name.relativize(dname.name)
-    try:
-        target = relative.derelativize(targets(dname)[0])
-    except NameTooLong:
-        return None
-    cname = from_text(RdataClass.IN, RdataType.CNAME, str(target))
-    return from_rdata(name, dname.ttl, cname)
-
-
-def _is_credible(rrset: RRset, zone: Name) -> bool:
-    return (
-        len(rrset) > 0
-        and rrset.rdclass == RdataClass.IN
-        and rrset.name.is_subdomain(zone)
-    )
+    return [
+        ".".join(map(str, rdata)) if len(rdata) == 4 else str(IPv6Address(rdata))
+        for rdata in rrset.rdatas[:MOST_ADDRESSES]
+    ]
 
 
 def _follow(
-    answers: list[RRset], message: Message, question: Question, zone: Name
+    answers: list[RRset], message: Message, question: Question, zone: Owner
 ) -> Reading:
     """Follow the aliases as far as this server may be believed about them."""
-    name = question.name
+    name = question.owner
     chain: tuple[RRset, ...] = ()
-    while len(chain) < LONGEST_CHAIN and name.is_subdomain(zone):
+    while len(chain) < LONGEST_CHAIN and is_inside(name, zone):
         if hits := _at(answers, name, question.rdtype):
-            return Found(chain + hits, _glue(message, hits[0], zone))
+            glue = _glue(message, hits[0], zone)
+            return Found(chain + hits, glue, _proof(message, zone))
         links = _alias(answers, name)
         if not links:
             break
         chain += links
         if links[-1].rdtype != RdataType.CNAME:
-            return Missing(chain, name, Rcode.YXDOMAIN, None)
+            return Missing(chain, name, Rcode.YXDOMAIN, None, _proof(message, zone))
         name = targets(links[-1])[0]
-    if chain and not (name.is_subdomain(zone) and _soa(message, name, zone)):
-        return Alias(chain, name)
+    if chain and not (is_inside(name, zone) and _soa(message, name, zone)):
+        return Alias(chain, name, _proof(message, zone))
     return _read_absence(message, Question(name, question.rdtype), zone, chain)
 
 
-def _at(answers: list[RRset], name: Name, rdtype: RdataType) -> tuple[RRset, ...]:
-    """Pick one type at a name: several sets for RRSIG, everything for ANY."""
+def _at(answers: list[RRset], name: Owner, rdtype: int) -> tuple[RRset, ...]:
+    """Pick one type at a name; everything for ANY."""
     return tuple(
-        rrset
-        for rrset in answers
-        if rrset.name == name and rdtype in (rrset.rdtype, RdataType.ANY)
+        [
+            rrset
+            for rrset in answers
+            if rrset.owner == name and rdtype in (rrset.rdtype, RdataType.ANY)
+        ]
     )
 
 
-def _alias(answers: list[RRset], name: Name) -> tuple[RRset, ...]:
+def _alias(answers: list[RRset], name: Owner) -> tuple[RRset, ...]:
     """Find the CNAME of a name, made from a DNAME above it where there is one.
 
     A DNAME alone means that the new name would be too long.
@@ -169,8 +146,8 @@ def _alias(answers: list[RRset], name: Name) -> tuple[RRset, ...]:
     for dname in answers:
         if (
             dname.rdtype == RdataType.DNAME
-            and dname.name != name
-            and name.is_subdomain(dname.name)
+            and dname.owner != name
+            and is_inside(name, dname.owner)
         ):
             cname = rename(name, dname)
             return (dname, cname) if cname else (dname,)
@@ -178,46 +155,64 @@ def _alias(answers: list[RRset], name: Name) -> tuple[RRset, ...]:
 
 
 def _read_absence(
-    message: Message, question: Question, zone: Name, chain: tuple[RRset, ...]
+    message: Message, question: Question, zone: Owner, chain: tuple[RRset, ...]
 ) -> Reading:
     """Read NXDOMAIN and NODATA (RFC 2308 section 2); the SOA may be missing."""
-    soa = _soa(message, question.name, zone)
-    if message.rcode() == Rcode.NXDOMAIN:
-        return Missing(chain, question.name, Rcode.NXDOMAIN, soa)
+    soa = _soa(message, question.owner, zone)
+    proof = _proof(message, zone)
+    if message.rcode == Rcode.NXDOMAIN:
+        return Missing(chain, question.owner, Rcode.NXDOMAIN, soa, proof)
     if soa is None and (referral := _read_referral(message, question, zone)):
         return referral
-    return Missing(chain, question.name, Rcode.NOERROR, soa)
+    return Missing(chain, question.owner, Rcode.NOERROR, soa, proof)
 
 
-def _soa(message: Message, name: Name, zone: Name) -> RRset | None:
+def _soa(message: Message, name: Owner, zone: Owner) -> RRset | None:
     for rrset in message.authority:
-        if rrset.rdtype == RdataType.SOA and _is_credible(rrset, zone):
-            return rrset if name.is_subdomain(rrset.name) else None
+        if rrset.rdtype == RdataType.SOA and is_inside(rrset.owner, zone):
+            return rrset if is_inside(name, rrset.owner) else None
     return None
 
 
-def _read_referral(message: Message, question: Question, zone: Name) -> Referral | None:
+def _proof(message: Message, zone: Owner) -> tuple[RRset, ...]:
+    """Pick the denials, as far as the zone may speak of them."""
+    return tuple(
+        [
+            rrset
+            for rrset in message.authority
+            if rrset.rdtype in DENIAL_TYPES and is_inside(rrset.owner, zone)
+        ][:MOST_DENIALS]
+    )
+
+
+def _read_referral(
+    message: Message, question: Question, zone: Owner
+) -> Referral | None:
     """Take a delegation only if it leads down, nearer to the name asked for."""
     for rrset in message.authority:
         if (
             rrset.rdtype == RdataType.NS
-            and _is_credible(rrset, zone)
-            and rrset.name != zone
-            and question.name.is_subdomain(rrset.name)
+            and rrset.owner != zone
+            and is_inside(rrset.owner, zone)
+            and is_inside(question.owner, rrset.owner)
         ):
-            return Referral(rrset.name, rrset, _glue(message, rrset, zone))
+            ds = next(iter(_at(message.authority, rrset.owner, RdataType.DS)), None)
+            glue = _glue(message, rrset, zone)
+            return Referral(rrset.owner, rrset, glue, ds, _proof(message, zone))
     return None
 
 
-def _glue(message: Message, servers: RRset, zone: Name) -> tuple[RRset, ...]:
+def _glue(message: Message, servers: RRset, zone: Owner) -> tuple[RRset, ...]:
     """Pick the addresses of those servers, as far as the zone may speak of them."""
     if servers.rdtype != RdataType.NS:
         return ()
     names = set(targets(servers)[:MOST_SERVERS])
     return tuple(
-        rrset
-        for rrset in message.additional
-        if rrset.rdtype in ADDRESS_TYPES
-        and rrset.name in names
-        and _is_credible(rrset, zone)
+        [
+            rrset
+            for rrset in message.additional
+            if rrset.rdtype in ADDRESS_TYPES
+            and rrset.owner in names
+            and is_inside(rrset.owner, zone)
+        ]
     )

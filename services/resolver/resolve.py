@@ -7,29 +7,33 @@ returns the `Result`.  Read `resolve` first, then down the page.
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
+from typing import NamedTuple
 
 from dns.edns import EDECode
-from dns.message import Message
-from dns.name import Name, root
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
-from dns.rrset import RRset
 
-from services.resolver.cache import Cache, Failure, Negative, Rank
+from services.resolver.cache import (
+    INSECURE,
+    Cache,
+    Failure,
+    Negative,
+    Rank,
+    Verdict,
+)
 from services.resolver.delegation import Delegation, Delegations
+from services.resolver.names import ROOT, Owner, parent, to_text
+from services.resolver.records import Message, Question, RRset, rename, targets
 from services.resolver.reply import (
     ADDRESS_TYPES,
     Alias,
     Found,
     Known,
     Missing,
-    Question,
     Reading,
     Referral,
     Useless,
     read_reply,
-    rename,
-    targets,
 )
 from services.resolver.servers import Servers
 from services.resolver.steps import (
@@ -55,7 +59,15 @@ ATTEMPTS = 3
 # How long a failure is repeated instead of tried again (RFC 9520 section 3.2).
 FAILURE_TTL = 1.0
 
-PRIMING = Question(root, RdataType.NS)
+
+class Link(NamedTuple):
+    """One piece of the way from a name to its answer, and how secure it is."""
+
+    known: Known
+    verdict: Verdict
+
+
+PRIMING = Question(ROOT, RdataType.NS)
 
 
 class Resolver:
@@ -82,16 +94,19 @@ class Resolver:
         self._note = note
         self._numbers = count(1)
 
-    def resolve(self, question: Question) -> Steps[Result]:
-        """Find the answer, or say SERVFAIL and why."""
+    def resolve(self, question: Question, *, is_checked: bool = True) -> Steps[Result]:
+        """Find the answer, or say SERVFAIL and why.
+
+        Without ``is_checked`` bogus data comes as data (RFC 4035 section 3.2.2).
+        """
         deadline = self._clock() + self._time_limit
-        work = Work(next(self._numbers), question, deadline)
+        work = Work(next(self._numbers), question, deadline, is_checked=is_checked)
         try:
             return (yield from self._chase(question, work))
         except ResolutionError as error:
-            self._tell(work, got=str(error), next="tell the client SERVFAIL")
+            self._tell(work, str(error), "tell the client SERVFAIL")
             self._cache.put_failure(
-                question.name,
+                question.owner,
                 question.rdtype,
                 error.failure,
                 FAILURE_TTL,
@@ -99,19 +114,21 @@ class Resolver:
             )
             return Result(Rcode.SERVFAIL, failure=error.failure)
 
-    def recall(self, question: Question) -> Result | None:
+    def recall(self, question: Question, *, is_checked: bool = True) -> Result | None:
         """Answer from the cache alone, a failure of just now included."""
-        chain: list[RRset] = []
-        name = question.name
+        links: list[Link] = []
+        name = question.owner
         for _ in range(LONGEST_ALIAS_PATH):
-            known = self._recall_one(Question(name, question.rdtype))
-            if known is None:
+            link = self._recall_link(Question(name, question.rdtype))
+            if link is None:
                 break
-            chain += known.chain
-            if not isinstance(known, Alias):
-                return _conclude(known, chain)
-            name = known.target
-        failure = self._cache.get_failure(question.name, question.rdtype, self._clock())
+            links.append(link)
+            if not isinstance(link.known, Alias):
+                return _conclude(links)
+            name = link.known.target
+        failure = self._cache.get_failure(
+            question.owner, question.rdtype, self._clock()
+        )
         if failure is None:
             return None
         failure = Failure(EDECode.CACHED_ERROR, f"a moment ago: {failure.text}")
@@ -119,18 +136,22 @@ class Resolver:
 
     def _chase(self, question: Question, work: Work) -> Steps[Result]:
         """Follow aliases from zone to zone until something else comes."""
-        chain: list[RRset] = []
-        name = question.name
-        seen: set[Name] = set()
+        links: list[Link] = []
+        name = question.owner
+        seen: set[Owner] = set()
         while name not in seen and len(seen) < LONGEST_ALIAS_PATH:
             seen.add(name)
             part = Question(name, question.rdtype)
-            known = self._recall_one(part) or (yield from self._descend(part, work))
-            chain += known.chain
-            if not isinstance(known, Alias):
-                return _conclude(known, chain)
-            name = known.target
-        raise DeadEndError(f"aliases without an end, lastly to {name}")
+            link = self._recall_link(part) or (yield from self._find(part, work))
+            links.append(link)
+            if not isinstance(link.known, Alias):
+                return _conclude(links)
+            name = link.known.target
+        raise DeadEndError(f"aliases without an end, lastly to {to_text(name)}")
+
+    def _find(self, question: Question, work: Work) -> Steps[Link]:
+        """Ask for one link of the chain."""
+        return Link((yield from self._descend(question, work)), INSECURE)
 
     def _descend(self, question: Question, work: Work) -> Steps[Known]:
         """Go down from zone to zone, and in each a label at a time."""
@@ -161,7 +182,7 @@ class Resolver:
             elif part == question or _is_nxdomain(reading):
                 return reading
             else:
-                known = part.name
+                known = part.owner
 
     def _begin(self, question: Question, work: Work) -> Steps[Delegation]:
         """Find the nearest zone whose servers are known; else prime the root.
@@ -169,29 +190,28 @@ class Resolver:
         DS records live with the parent (RFC 4035 section 3.1.4.1), and the root's
         own list of servers replaces the hints (RFC 9609 section 3).
         """
-        name = question.name
-        if question.rdtype == RdataType.DS and name != root:
-            name = name.parent()
+        name = question.owner
+        if question.rdtype == RdataType.DS:
+            name = parent(name)
         nearest = self._delegations.nearest(name)
         if nearest is None and question != PRIMING:
             work.shortened.add(PRIMING)
             yield from self._ask_zone(self._delegations.hints(), PRIMING, work)
-            nearest = self._delegations.nearest(root)
+            nearest = self._delegations.nearest(ROOT)
         return nearest or self._delegations.hints()
 
     def _ask_zone(
         self, delegation: Delegation, question: Question, work: Work
     ) -> Steps[Known | Referral]:
         """Ask a zone's servers in turn until one is of use; the silent ones again."""
-        known = self._recall_one(question)
-        if known is not None:
-            return known
+        if link := self._recall_link(question):
+            return link.known
         now, zone = self._clock(), delegation.zone
         queue = self._servers.order(delegation.addresses, zone, now)
         are_dead = all(self._servers.is_dead(address, now) for address in queue)
         rounds = 1 if are_dead else ATTEMPTS
         bare = list(delegation.bare)
-        why = f"no address of a server of {zone} is known"
+        why = f"no address of a server of {to_text(zone)} is known"
         for attempt in range(rounds):
             silent: list[str] = []
             while queue or bare:
@@ -206,26 +226,23 @@ class Resolver:
                 )
                 if not isinstance(reading, Useless):
                     return reading
-                why = f"no use of the servers of {zone}: {address} {reading.why}"
+                why = f"no use of the servers of {to_text(zone)}: "
+                why += f"{address} {reading.why}"
                 if reading.is_silence:
                     silent.append(address)
             queue = silent
         raise DeadEndError(why, EDECode.NO_REACHABLE_AUTHORITY)
 
     def _find_server(
-        self, delegation: Delegation, name: Name, work: Work
+        self, delegation: Delegation, name: Owner, work: Work
     ) -> Steps[list[str]]:
         """Look up a server that came without glue, within the limits of the work."""
         for rdtype in ADDRESS_TYPES:
             question = Question(name, rdtype)
             if not work.allow_lookup(question):
-                self._tell(
-                    work, got=f"too many servers to look up: {name}", next="skip"
-                )
+                self._tell(work, f"too many servers to look up: {to_text(name)}")
                 break
-            self._tell(
-                work, got=f"no glue for {name} of {delegation.zone}", next="look it up"
-            )
+            self._tell(work, f"no glue for {to_text(name)}: look it up")
             work.pending.append(question)
             try:
                 result = yield from self._chase(question, work)
@@ -257,17 +274,8 @@ class Resolver:
                 self._servers.note_lame(address, zone, self._clock())
         else:
             self._keep(reading, question)
-        self._tell(
-            work,
-            server=str(delegation.addresses.get(address, "")),
-            address=address,
-            zone=str(zone),
-            asked=str(question),
-            over="tcp" if ask.over_tcp else "udp",
-            ms=round((self._clock() - begun) * 1000, 1),
-            got=describe(reading),
-            next=explain_next(reading, is_whole=question not in work.shortened),
-        )
+        if self._note is not None:
+            self._tell_reply(work, ask, delegation, reading, self._clock() - begun)
         return reading
 
     def _learn(self, ask: Ask, outcome: Outcome, elapsed: float) -> None:
@@ -286,49 +294,106 @@ class Resolver:
         if isinstance(reading, Referral):
             self._cache.put(reading.servers, Rank.AUTHORITY, now)
         else:
-            for rrset in _lasting(reading.chain):
-                self._cache.put(rrset, Rank.ANSWER, now)
+            self._keep_known(reading, question.rdtype, INSECURE)
         if isinstance(reading, (Referral, Found)):
             for rrset in reading.glue:
                 self._cache.put(rrset, Rank.GLUE, now)
-        if isinstance(reading, Missing):
-            negative = Negative(reading.rcode, reading.soa)
-            self._cache.put_negative(reading.name, question.rdtype, negative, now)
 
-    def _recall_one(self, question: Question) -> Known | None:
+    def _keep_known(self, known: Known, rdtype: int, verdict: Verdict) -> None:
+        now = self._clock()
+        for rrset in _lasting(known.chain):
+            self._cache.put(rrset, Rank.ANSWER, now, verdict, known.proof)
+        if isinstance(known, Missing):
+            negative = Negative(known.rcode, known.soa)
+            self._cache.put_negative(
+                known.name, rdtype, negative, now, verdict, known.proof
+            )
+
+    def _recall_link(self, question: Question) -> Link | None:
         """Recall the answer, the absence or the alias of one name."""
-        name, rdtype, now = question.name, question.rdtype, self._clock()
-        known = self._cache.get(name, rdtype, now)
-        if known is None and rdtype not in (RdataType.CNAME, RdataType.ANY):
-            cname = self._cache.get(name, RdataType.CNAME, now)
-            if isinstance(cname, RRset):
-                return Alias((cname,), targets(cname)[0])
-        if isinstance(known, RRset):
-            return Found((known,))
-        if isinstance(known, Negative):
-            return Missing((), name, known.rcode, known.soa)
-        if name == root:
+        (name, rdtype), now = question, self._clock()
+        entry = self._cache.get(name, rdtype, now)
+        if entry is None and rdtype not in (RdataType.CNAME, RdataType.ANY):
+            entry = self._cache.get(name, RdataType.CNAME, now)
+            alias = entry.rrset(now) if entry else None
+            if entry and alias:
+                proof = entry.proof_at(now)
+                return Link(Alias((alias,), targets(alias)[0], proof), entry.verdict)
+            entry = None
+        if entry is None:
+            return self._recall_renamed(name)
+        known: Known | None = None
+        if rrset := entry.rrset(now):
+            known = Found((rrset,), proof=entry.proof_at(now))
+        elif negative := entry.negative(now):
+            known = Missing((), name, *negative, entry.proof_at(now))
+        return Link(known, entry.verdict) if known else None
+
+    def _recall_renamed(self, name: Owner) -> Link | None:
+        """Recall a DNAME above a name."""
+        now = self._clock()
+        if name == ROOT:
             return None
-        for dname in self._cache.find_above(name.parent(), RdataType.DNAME, now):
-            cname = rename(name, dname)
-            if cname is None:
-                return Missing((dname,), name, Rcode.YXDOMAIN, None)
-            return Alias((dname, cname), targets(cname)[0])
+        for entry in self._cache.find_above(parent(name), RdataType.DNAME, now):
+            if dname := entry.rrset(now):
+                return Link(_apply(dname, name), entry.verdict)
         return None
 
-    def _tell(self, work: Work, **fields: object) -> None:
+    def _tell_reply(
+        self,
+        work: Work,
+        ask: Ask,
+        delegation: Delegation,
+        reading: Reading,
+        elapsed: float,
+    ) -> None:
+        question = ask.question
+        server = delegation.addresses.get(ask.server)
+        self._tell(
+            work,
+            describe(reading),
+            explain_next(reading, is_whole=question not in work.shortened),
+            server=to_text(server) if server else "",
+            address=ask.server,
+            zone=to_text(delegation.zone),
+            asked=str(question),
+            over="tcp" if ask.over_tcp else "udp",
+            ms=round(elapsed * 1000, 1),
+        )
+
+    def _tell(self, work: Work, got: str, follows: str = "", **fields: object) -> None:
+        """Note one step for people, if anybody wants to follow."""
         if self._note is not None:
             number, question = work.number, str(work.question)
-            self._note("step", resolution=number, question=question, **fields)
+            told = {**fields, "got": got, "next": follows or "go on"}
+            self._note("step", resolution=number, question=question, **told)
 
 
-def _conclude(known: Found | Missing, chain: list[RRset]) -> Result:
-    if isinstance(known, Found):
-        return Result(Rcode.NOERROR, tuple(chain))
-    return Result(known.rcode, tuple(chain), known.soa)
+def _conclude(links: list[Link]) -> Result:
+    """Put a chain together; it is as secure as its weakest link."""
+    last = links[-1].known
+    answer = tuple([rrset for link in links for rrset in link.known.chain])
+    proof = [rrset for link in links for rrset in link.known.proof]
+    security, failure = min(
+        (link.verdict for link in links), key=lambda verdict: verdict.security
+    )
+    if isinstance(last, Missing):
+        proof = [last.soa, *proof] if last.soa else proof
+        authority = tuple(dict.fromkeys(proof))
+        return Result(last.rcode, answer, authority, security, failure)
+    authority = tuple(dict.fromkeys(proof))
+    return Result(Rcode.NOERROR, answer, authority, security, failure)
 
 
-def _read(outcome: Outcome, question: Question, zone: Name) -> Reading:
+def _apply(dname: RRset, name: Owner) -> Known:
+    """Rename a name by a DNAME above it (RFC 6672 section 2.2)."""
+    cname = rename(name, dname)
+    if cname is None:
+        return Missing((dname,), name, Rcode.YXDOMAIN, None)
+    return Alias((dname, cname), targets(cname)[0])
+
+
+def _read(outcome: Outcome, question: Question, zone: Owner) -> Reading:
     if isinstance(outcome, Trouble):
         return Useless(outcome.value, is_silence=outcome is Trouble.TIMEOUT)
     return read_reply(outcome, question, zone)

@@ -4,9 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from dns.name import Name
-
-from services.resolver.cache import fold
+from services.resolver.names import Owner
 
 KNOWN_SERVERS = 4_096
 
@@ -42,16 +40,15 @@ class Servers:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._servers: OrderedDict[str, _Server] = OrderedDict()
-        self._lame: OrderedDict[tuple[str, tuple[bytes, ...]], float] = OrderedDict()
+        self._lame: OrderedDict[tuple[str, Owner], float] = OrderedDict()
         self._random = random
 
-    def order(self, addresses: Iterable[str], zone: Name, now: float) -> list[str]:
+    def order(self, addresses: Iterable[str], zone: Owner, now: float) -> list[str]:
         """Put the quickest first, the unknown among them, the silent and lame last."""
-        labels = fold(zone)
 
         def burden(address: str) -> tuple[bool, bool, float]:
             server = self._servers.get(address) or _Server()
-            is_lame = self._lame.get((address, labels), now) > now
+            is_lame = self._lame.get((address, zone), now) > now
             # An unknown server sorts like one around the corner: it is tried soon.
             rtt = self._random() * 0.01 if server.rtt is None else server.rtt
             return is_lame, server.rests_until > now, rtt
@@ -95,9 +92,9 @@ class Servers:
             and server.rests_until > now
         )
 
-    def note_lame(self, address: str, zone: Name, now: float) -> None:
+    def note_lame(self, address: str, zone: Owner, now: float) -> None:
         """Put a server last for a zone it did not answer for as it should."""
-        self._lame[address, fold(zone)] = now + LAME_TIME
+        self._lame[address, zone] = now + LAME_TIME
         if len(self._lame) > KNOWN_SERVERS:
             self._lame.popitem(last=False)
 

@@ -6,7 +6,6 @@ from random import SystemRandom
 from typing import Any, ClassVar, TypeVar
 
 from dns.exception import DNSException
-from dns.name import Name, from_text
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python import usage
@@ -16,6 +15,7 @@ from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
 from services.resolver.cache import Cache
 from services.resolver.delegation import Delegations, Network
+from services.resolver.names import Owner, from_text
 from services.resolver.protocol import (
     Probe,
     Recursion,
@@ -125,7 +125,7 @@ def probe(settings: Settings, reactor: Any) -> "Deferred[None]":
     return protocol.answered.addBoth(stop_clock)
 
 
-def _roots(roots: Iterable[Root]) -> dict[str, Name]:
+def _roots(roots: Iterable[Root]) -> dict[str, Owner]:
     """Map the addresses of the root's servers to their names."""
     try:
         known = {text: from_text(one.name) for one in roots for text in one.addresses}

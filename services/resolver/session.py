@@ -5,22 +5,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
-from dns.edns import EDECode, EDEOption
+from dns.edns import EDECode
 from dns.exception import DNSException
 from dns.flags import DO, Flag
-from dns.message import Message, from_wire, make_response
+from dns.message import Message, from_wire
+from dns.name import Name
 from dns.opcode import Opcode
 from dns.rcode import Rcode
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
-from services.resolver.cache import Failure
+from services.resolver.cache import Failure, Security
 from services.resolver.delegation import Network
-from services.resolver.reply import Question
+from services.resolver.names import ROOT
+from services.resolver.records import COUNTS, FIXED, HEADER, Question, Writer
+from services.resolver.reply import DENIAL_TYPES
 from services.resolver.special import answer_chaos, answer_special
 from services.resolver.steps import Result
-
-HEADER = 12
 
 # Datagrams of this size cross any network whole (RFC 9715); without EDNS, RFC 1035.
 LARGEST_DATAGRAM = 1_232
@@ -73,7 +74,7 @@ class Session:
             return _refuse_bare(wire, Rcode.FORMERR)  # RFC 9619
         asked = message.question[0]
         limit = LARGEST_MESSAGE if over_tcp else _datagram_limit(message)
-        query = Query(message, Question(asked.name, asked.rdtype), limit)
+        query = Query(message, _question(asked.name, asked.rdtype), limit)
         is_client = self._is_client(client)
         result = self._decide(query, is_client=is_client)
         if result is None:
@@ -82,22 +83,24 @@ class Session:
 
     def reply(self, query: Query, result: Result, *, is_client: bool = True) -> bytes:
         """Write the reply, truncated if it does not fit (RFC 2181 section 9)."""
-        response = make_response(
-            query.message,
-            recursion_available=is_client,
-            our_payload=LARGEST_DATAGRAM,
-            pad=0,
-        )
-        response.flags |= query.message.flags & Flag.CD
-        response.answer = list(result.answer)
-        response.authority = [result.soa] if result.soa else []
-        if result.failure is not None and query.message.edns >= 0:
-            error = EDEOption(EDECode(result.failure.code), result.failure.text[:200])
-            response.use_edns(0, 0, LARGEST_DATAGRAM, options=[error])
-        if query.message.edns >= 0:
-            response.ednsflags |= query.message.ednsflags & DO  # RFC 3225 section 3
-        response.set_rcode(result.rcode)
-        return response.to_wire(max_size=query.limit, prefer_truncation=True)
+        message = query.message
+        asked = message.question[0]
+        has_do = bool(message.ednsflags & DO)
+        question = (asked.name.to_wire() or ROOT) + asked.rdtype.to_bytes(2, "big")
+        writer = Writer(question + asked.rdclass.to_bytes(2, "big"))
+        opt = _write_opt(message, result) if message.edns >= 0 else b""
+        counts = _fill(writer, result, has_do, int(asked.rdclass))
+        flags = Flag.QR | message.flags & (Flag.RD | Flag.CD)
+        flags |= Flag.RA if is_client else 0
+        flags |= Flag.AD if _is_authentic(message, result) else 0
+        flags |= int(result.rcode) & 0x0F
+        size = writer.mark()[0] + len(opt)
+        if size > query.limit:
+            flags |= Flag.TC
+            counts = (0, 0)
+            writer = Writer(question + asked.rdclass.to_bytes(2, "big"))
+        head = COUNTS.pack(message.id, flags, 1, *counts, bool(opt))
+        return writer.finish(head) + opt
 
     def _decide(self, query: Query, *, is_client: bool) -> Result | None:
         """Find the result that needs nobody else; None asks for a resolution."""
@@ -134,6 +137,42 @@ class Session:
             return False
         address = getattr(address, "ipv4_mapped", None) or address
         return address.is_loopback or any(address in one for one in self._clients)
+
+
+def _question(name: Name, rdtype: RdataType) -> Question:
+    return Question((name.to_wire() or ROOT).lower(), int(rdtype))
+
+
+def _fill(
+    writer: Writer, result: Result, has_do: bool, rdclass: int
+) -> tuple[int, int]:
+    """Write both sections; signatures and proofs are for whom asks for them."""
+    for rrset in result.answer:
+        writer.add(rrset, signed=has_do, rdclass=rdclass)
+    answers = writer.count
+    for rrset in result.authority:
+        if has_do or rrset.rdtype not in DENIAL_TYPES:
+            writer.add(rrset, signed=has_do)
+    return answers, writer.count - answers
+
+
+def _is_authentic(message: Message, result: Result) -> bool:
+    """Tell whether to set AD (RFC 6840 sections 5.7 and 5.8)."""
+    wants = message.flags & Flag.AD or message.ednsflags & DO
+    is_secure = result.security == Security.SECURE and result.failure is None
+    return bool(wants and is_secure and not message.flags & Flag.CD)
+
+
+def _write_opt(message: Message, result: Result) -> bytes:
+    """Write the OPT record: our size, DO as it came (RFC 3225 section 3), an EDE."""
+    option = b""
+    if result.failure is not None:
+        text = result.failure.text.encode()[:200]
+        code = int(result.failure.code).to_bytes(2, "big")
+        option = b"\0\x0f" + (len(text) + 2).to_bytes(2, "big") + code + text
+    ttl = (int(result.rcode) >> 4) << 24 | (message.ednsflags & DO)
+    fixed = FIXED.pack(RdataType.OPT, LARGEST_DATAGRAM, ttl, len(option))
+    return ROOT + fixed + option
 
 
 def _datagram_limit(message: Message) -> int:

@@ -7,14 +7,12 @@ from typing import TypeVar
 
 from dns.edns import EDECode
 from dns.flags import Flag
-from dns.message import Message
-from dns.name import Name
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
-from dns.rrset import RRset
 
-from services.resolver.cache import Failure
-from services.resolver.reply import Question
+from services.resolver.cache import Failure, Security
+from services.resolver.names import Owner, count, cut
+from services.resolver.records import Message, Question, RRset
 
 T = TypeVar("T")
 
@@ -57,12 +55,22 @@ Steps = Generator[Ask, Outcome, T]
 
 @dataclass(frozen=True)
 class Result:
-    """What to tell the client; ``failure`` says why there is no answer."""
+    """What to tell the client.
 
-    rcode: Rcode
+    ``authority`` has the SOA of an absence first, then the NSEC and NSEC3 sets
+    that prove the absence, or that the answer is a wildcard's.  ``failure`` says
+    why there is no answer, or why one is not secure (RFC 8914).
+    """
+
+    rcode: int
     answer: tuple[RRset, ...] = ()
-    soa: RRset | None = None
+    authority: tuple[RRset, ...] = ()
+    security: Security = Security.INSECURE
     failure: Failure | None = None
+
+    def ttl(self) -> int:
+        """Say for how many seconds the whole may be repeated as it is."""
+        return min((one.ttl for one in self.answer + self.authority), default=0)
 
 
 class ResolutionError(Exception):
@@ -84,10 +92,18 @@ class ExhaustedError(ResolutionError):
 class Work:
     """What is still allowed for one client's question, and what it waits for."""
 
-    def __init__(self, number: int, question: Question, deadline: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        question: Question,
+        deadline: float,
+        *,
+        is_checked: bool = True,
+    ) -> None:
         self.number = number
         self.question = question
         self.deadline = deadline
+        self.is_checked = is_checked
         self.queries = 0
         self.lookups = 0
         self.pending: list[Question] = []
@@ -122,7 +138,7 @@ def retry(ask: Ask, outcome: Outcome) -> Ask | None:
     """
     if isinstance(outcome, Message):
         is_partial = bool(outcome.flags & Flag.TC)
-        is_puzzled = outcome.rcode() in (Rcode.FORMERR, Rcode.NOTIMP, Rcode.BADVERS)
+        is_puzzled = outcome.rcode in (Rcode.FORMERR, Rcode.NOTIMP, Rcode.BADVERS)
     else:
         is_partial = outcome is Trouble.DOUBTFUL
         is_puzzled = outcome is Trouble.GARBLED
@@ -133,15 +149,15 @@ def retry(ask: Ask, outcome: Outcome) -> Ask | None:
     return None
 
 
-def minimise(question: Question, known: Name, asked: int) -> Question:
+def minimise(question: Question, known: Owner, asked: int) -> Question:
     """Ask a server for no more labels than it needs (RFC 9156 section 2.3).
 
     ``known`` exists already; ``asked`` questions went before.  The first four add
     one label each, up to six more share the rest: a long name costs ten in all.
     """
-    left = len(question.name.labels) - len(known.labels)
+    above = count(known)
+    left = count(question.owner) - above
     step = 1 if asked < 4 else -(-left // max(10 - asked, 1))
     if left <= step:
         return question
-    shorter = Name(question.name.labels[left - step :])
-    return Question(shorter, MINIMISED_TYPE)
+    return Question(cut(question.owner, above + step), MINIMISED_TYPE)

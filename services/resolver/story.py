@@ -2,33 +2,35 @@
 
 from dns.rcode import Rcode
 from dns.rcode import to_text as rcode_text
-from dns.rdatatype import to_text as type_text
 
+from services.resolver.names import to_text
+from services.resolver.records import show_type
 from services.resolver.reply import Alias, Found, Missing, Reading, Referral
 
 
 def describe(reading: Reading) -> str:
     """Put a reply into words, for people who follow a resolution."""
     if isinstance(reading, Referral):
-        glue = {rrset.name for rrset in reading.glue}
-        count = f"{len(reading.servers)} NS, glue for {len(glue)}"
-        return f"referral to {reading.zone}: {count}"
+        glue = {rrset.owner for rrset in reading.glue}
+        count = f"{len(reading.servers.rdatas)} NS, glue for {len(glue)}"
+        return f"referral to {to_text(reading.zone)}: {count}"
     if isinstance(reading, Found):
-        return (
-            f"answer: {type_text(reading.chain[-1].rdtype)} x {len(reading.chain[-1])}"
-        )
+        last = reading.chain[-1]
+        return f"answer: {show_type(last.rdtype)} x {len(last.rdatas)}"
     if isinstance(reading, Alias):
-        return f"alias to {reading.target}"
+        return f"alias to {to_text(reading.target)}"
     if isinstance(reading, Missing):
         absent = reading.rcode != Rcode.NOERROR
-        return rcode_text(reading.rcode) if absent else "NODATA: no such type"
+        return (
+            rcode_text(Rcode.make(reading.rcode)) if absent else "NODATA: no such type"
+        )
     return reading.why
 
 
 def explain_next(reading: Reading, *, is_whole: bool) -> str:
     """Say what follows from a reply; ``is_whole`` if all labels were asked for."""
     if isinstance(reading, Referral):
-        return f"ask the servers of {reading.zone}"
+        return f"ask the servers of {to_text(reading.zone)}"
     if isinstance(reading, Missing) and reading.rcode != Rcode.NOERROR:
         return "done: nothing exists there or beneath"
     if not isinstance(reading, (Found, Alias, Missing)):

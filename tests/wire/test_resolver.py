@@ -11,7 +11,6 @@ import dns.message
 import pytest
 from dns.message import Message
 from dns.rcode import Rcode
-from dns.rrset import from_text as rrset_from_text
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -34,13 +33,13 @@ from services.resolver.protocol import (
     TcpListenerFactory,
     UdpListener,
 )
-from services.resolver.reply import Question
+from services.resolver.records import Question
 from services.resolver.service import Options, ResolverService, makeService, probe
 from services.resolver.session import Session
 from services.resolver.settings import Settings
 from services.resolver.steps import Ask, Outcome, Result, Steps, Trouble
 from services.resolver.upstream.protocol import TcpAsk, Upstream
-from tests.unit.services.internet import ask_for
+from tests.unit.services.internet import ask_for, make_set, texts
 from tests.wire.datagrams import PEER, MemoryNet, Socket, frame, plug_in, unframe
 
 ROOT = "198.18.1.53"
@@ -67,9 +66,7 @@ SETTINGS = {
     "roots": [{"name": "a.root", "addresses": [ROOT]}],
     "clients": ["198.18.0.0/18"],
 }
-FOUND = Result(
-    Rcode.NOERROR, (rrset_from_text("www.com.", 60, "IN", "A", "192.0.2.80"),)
-)
+FOUND = Result(Rcode.NOERROR, (make_set("www.com.", 60, "A", "192.0.2.80"),))
 QUESTION = ask_for("www.com")
 
 
@@ -160,7 +157,9 @@ def test_a_datagram_is_answered_when_its_resolution_ends() -> None:
 
     assert before == []
     assert clients.socket.addresses == [PEER]
-    assert read(clients.socket.written[0]).answer == list(FOUND.answer)
+    assert (
+        str(read(clients.socket.written[0]).answer[0]) == "www.com. 60 IN A 192.0.2.80"
+    )
 
 
 def test_what_needs_no_resolution_is_answered_at_once() -> None:
@@ -475,7 +474,7 @@ def test_each_query_has_a_socket_of_its_own(server: str, interface: str) -> None
     assert socket.port >= 10_240
     assert socket.connected == (server, 53)
     assert len(servers.outcomes) == 1
-    assert str(servers.outcomes[0].answer[0][0]) == "192.0.2.80"
+    assert texts(servers.outcomes[0].answer) == ["www.com. A 192.0.2.80"]
     assert not socket.is_open
     assert servers.net.getDelayedCalls() == []
 
@@ -569,7 +568,7 @@ def test_a_query_by_tcp_is_framed_and_its_reply_taken() -> None:
 
     assert servers.net.tcpClients[0][:2] == (ROOT, 53)
     assert len(servers.outcomes) == 1
-    assert str(servers.outcomes[0].answer[0][0]) == "192.0.2.80"
+    assert texts(servers.outcomes[0].answer) == ["www.com. A 192.0.2.80"]
     assert transport.disconnected
     assert servers.net.getDelayedCalls() == []
 

@@ -7,20 +7,23 @@ import dns.message
 import dns.rcode
 import dns.zone
 from dns.message import Message
-from dns.name import Name, from_text
+from dns.name import Name, from_wire
+from dns.rdata import from_wire as rdata_from_wire
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 from dns.rdatatype import from_text as type_from_text
-from dns.rrset import RRset
 
+from services.resolver import names, records
 from services.resolver.cache import Cache
 from services.resolver.delegation import Delegations, Network
-from services.resolver.reply import Question, targets
+from services.resolver.records import Question, RRset, read_message
 from services.resolver.resolve import Resolver
 from services.resolver.servers import Servers
 from services.resolver.steps import Ask, Outcome, Result, Steps, Trouble
 
-Server = Callable[[Ask], Outcome]
+# What a server says, as the general library writes it.
+Reply = Message | Trouble
+Server = Callable[[Ask], Reply]
 
 ROOT = "198.18.1.53"
 COM = "198.18.2.53"
@@ -79,14 +82,32 @@ back CNAME loop.example.com.
 
 def ask_for(name: str, rdtype: str = "A") -> Question:
     """Write a question shortly."""
-    return Question(from_text(name), type_from_text(rdtype))
+    return Question(names.from_text(name), type_from_text(rdtype))
+
+
+def name_of(question: Question) -> Name:
+    """Return the name of a question as the general library has it."""
+    return from_wire(question.owner, 0)[0]
+
+
+def read(message: Message) -> records.Message:
+    """Read a reply as the resolver does."""
+    return read_message(message.to_wire())
+
+
+def make_set(name: str, ttl: int, rdtype: str, *data: str) -> RRset:
+    """Write one RRset of the resolver's."""
+    rrset = dns.rrset.from_text(name, ttl, "IN", rdtype, *data)
+    rdatas = tuple(record.to_wire() or b"" for record in rrset)
+    return RRset(names.from_text(name), rrset.rdtype, ttl, rdatas)
 
 
 def reply_to(question: Question, text: str = "", *, flags: str = "AA") -> Message:
     """Write a reply; ``text`` is its sections as dnspython reads them."""
     reply = dns.message.from_text(
-        f"id 1\nopcode QUERY\nflags QR {flags}\n;QUESTION\n{question.name} IN "
-        f"{dns.rdatatype.to_text(question.rdtype)}\n{text}"
+        f"id 1\nopcode QUERY\nflags QR {flags}\n;QUESTION\n"
+        f"{names.to_text(question.owner)} IN {records.show_type(question.rdtype)}\n"
+        f"{text}"
     )
     return dns.message.from_wire(reply.to_wire())
 
@@ -101,7 +122,7 @@ def _with_rcode(reply: Message, rcode: str) -> Message:
     return reply
 
 
-def keep_silent(_ask: Ask) -> Outcome:
+def keep_silent(_ask: Ask) -> Reply:
     """Be a server that is switched off."""
     return Trouble.TIMEOUT
 
@@ -110,15 +131,14 @@ def serve(*texts: str) -> Server:
     """Make an authoritative server of some zones."""
     zones = [dns.zone.from_text(text, relativize=False) for text in texts]
 
-    def answer(ask: Ask) -> Outcome:
+    def answer(ask: Ask) -> Reply:
         reply = reply_to(ask.question, flags="")
-        around = [
-            zone for zone in zones if ask.question.name.is_subdomain(_origin(zone))
-        ]
+        name = name_of(ask.question)
+        around = [zone for zone in zones if name.is_subdomain(_origin(zone))]
         if not around:
             return _with_rcode(reply, "REFUSED")
         zone = max(around, key=lambda one: len(_origin(one)))
-        _answer(zone, ask.question, reply)
+        _answer(zone, name, ask.question.rdtype, reply)
         return dns.message.from_wire(reply.to_wire())
 
     return answer
@@ -129,13 +149,13 @@ def _origin(zone: dns.zone.Zone) -> Name:
     return zone.origin
 
 
-def _answer(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
+def _answer(zone: dns.zone.Zone, name: Name, rdtype: int, reply: Message) -> None:
     """Fill in the reply as RFC 1034 section 4.3.2 tells."""
-    name, origin = question.name, _origin(zone)
+    origin = _origin(zone)
     for depth in range(len(origin) + 1, len(name) + 1):
         node = name.split(depth)[1]
         cut = zone.get_rrset(node, "NS")
-        is_above = question.rdtype == RdataType.DS and node == name
+        is_above = rdtype == RdataType.DS and node == name
         if cut is not None and not is_above:
             reply.authority.append(cut)
             reply.additional += _addresses(zone, cut)
@@ -146,23 +166,24 @@ def _answer(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
             reply.answer.append(dname)
             return
     reply.flags |= dns.flags.AA
-    _answer_name(zone, question, reply)
+    _answer_name(zone, name, RdataType.make(rdtype), reply)
 
 
-def _answer_name(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
+def _answer_name(
+    zone: dns.zone.Zone, name: Name, rdtype: RdataType, reply: Message
+) -> None:
     """Fill in what the zone holds at the very name, or that it holds nothing."""
-    name = question.name
-    found = zone.get_rrset(name, question.rdtype)
+    found = zone.get_rrset(name, rdtype)
     alias = zone.get_rrset(name, "CNAME")
-    if question.rdtype == RdataType.ANY and (node_sets := zone.get_node(name)):
+    if rdtype == RdataType.ANY and (node_sets := zone.get_node(name)):
         reply.answer += [zone.find_rrset(name, one.rdtype) for one in node_sets]
     elif found is not None:
         reply.answer.append(found)
-        if question.rdtype == RdataType.NS:
+        if rdtype == RdataType.NS:
             reply.additional += _addresses(zone, found)
     elif alias is not None:
         reply.answer.append(alias)
-        _answer_target(zone, Question(targets(alias)[0], question.rdtype), reply)
+        _answer_target(zone, alias[0].target, rdtype, reply)
     else:
         exists = any(node.is_subdomain(name) for node in zone.nodes)
         reply.set_rcode(dns.rcode.NOERROR if exists else dns.rcode.NXDOMAIN)
@@ -170,14 +191,16 @@ def _answer_name(zone: dns.zone.Zone, question: Question, reply: Message) -> Non
         reply.authority += [soa] if soa else []
 
 
-def _answer_target(zone: dns.zone.Zone, question: Question, reply: Message) -> None:
+def _answer_target(
+    zone: dns.zone.Zone, name: Name, rdtype: RdataType, reply: Message
+) -> None:
     """Follow an alias within the zone, but not in a circle."""
     seen = {one.name for one in reply.answer}
-    if question.name.is_subdomain(_origin(zone)) and question.name not in seen:
-        _answer(zone, question, reply)
+    if name.is_subdomain(_origin(zone)) and name not in seen:
+        _answer(zone, name, rdtype, reply)
 
 
-def _addresses(zone: dns.zone.Zone, servers: RRset) -> list[RRset]:
+def _addresses(zone: dns.zone.Zone, servers: dns.rrset.RRset) -> list[dns.rrset.RRset]:
     found = [
         zone.get_rrset(record.target, kind)
         for record in servers
@@ -207,7 +230,7 @@ class Internet:
         self, roots: Iterable[str] = (ROOT,), never_ask: Iterable[Network] = ()
     ) -> Resolver:
         """Make a resolver whose clock and random numbers are this internet's."""
-        hints = dict.fromkeys(roots, from_text("a.root."))
+        hints = dict.fromkeys(roots, names.from_text("a.root."))
         delegations = Delegations(hints, self.cache, lambda: self.now, never_ask)
         servers = Servers(lambda: 0.5)
         self.resolver = Resolver(
@@ -241,7 +264,7 @@ class Internet:
         outcome = server(ask)
         is_silent = outcome is Trouble.TIMEOUT
         self.now += ask.timeout if is_silent else ROUND_TRIP
-        return outcome
+        return outcome if isinstance(outcome, Trouble) else read(outcome)
 
     def _take_note(self, event: str, **fields: object) -> None:
         self.notes.append({"event": event, **fields})
@@ -250,8 +273,12 @@ class Internet:
 def texts(rrsets: Iterable[RRset]) -> list[str]:
     """Write records as ``name type data`` for comparing."""
     return [
-        f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)} {record}"
+        f"{names.to_text(rrset.owner)} {records.show_type(rrset.rdtype)} "
+        + str(
+            rdata_from_wire(
+                RdataClass.IN, RdataType.make(rrset.rdtype), data, 0, len(data)
+            )
+        )
         for rrset in rrsets
-        for record in rrset
-        if rrset.rdclass == RdataClass.IN
+        for data in rrset.rdatas
     ]

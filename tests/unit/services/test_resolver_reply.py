@@ -2,9 +2,9 @@
 
 import pytest
 from dns.message import Message
-from dns.name import from_text
 from dns.rcode import Rcode
 
+from services.resolver.names import from_text
 from services.resolver.reply import (
     Alias,
     Found,
@@ -15,6 +15,7 @@ from services.resolver.reply import (
     read_reply,
 )
 from tests.unit.services.internet import ask_for, reply_to, texts
+from tests.unit.services.internet import read as read_message
 
 QUESTION = ask_for("www.example.com")
 SOA = "example.com. 60 IN SOA ns1.example.com. h.example.com. 1 2 3 4 60"
@@ -27,7 +28,7 @@ def read(
     reply: Message = reply_to(QUESTION, text, flags=flags)
     if rcode:
         reply.set_rcode(Rcode[rcode])
-    return read_reply(reply, QUESTION, from_text(zone))
+    return read_reply(read_message(reply), QUESTION, from_text(zone))
 
 
 def test_an_answer_is_found() -> None:

@@ -10,24 +10,25 @@ from dns.edns import EDECode, EDEOption, GenericOption, OptionType
 from dns.message import Message
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
-from dns.rrset import from_text as rrset_from_text
 from dns.tsig import Key
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.resolver.cache import Failure
-from services.resolver.reply import Question
+from services.resolver.names import to_text
+from services.resolver.records import Question
 from services.resolver.session import Query, Session
 from services.resolver.steps import Result
+from tests.unit.services.internet import make_set
 
 CLIENT = "198.18.5.101"
 STRANGER = "203.0.113.9"
-KNOWN = rrset_from_text("known.example.", 60, "IN", "A", "192.0.2.1")
+KNOWN = make_set("known.example.", 60, "A", "192.0.2.1")
 
 
 def recall(question: Question) -> Result | None:
     """Know one name."""
-    is_known = str(question.name).lower() == "known.example."
+    is_known = to_text(question.owner) == "known.example."
     return Result(Rcode.NOERROR, (KNOWN,)) if is_known else None
 
 
@@ -248,9 +249,7 @@ def test_a_reply_is_never_longer_than_the_client_takes(
 ) -> None:
     """TC sends the client to TCP; a fragment would be lost or forged."""
     data = [f"192.0.2.{number}" for number in range(200)]
-    result = Result(
-        Rcode.NOERROR, (rrset_from_text("www.example.", 60, "IN", "A", *data),)
-    )
+    result = Result(Rcode.NOERROR, (make_set("www.example.", 60, "A", *data),))
 
     wire = finish(make_query(**options), result, over_tcp=over_tcp)
     reply = dns.message.from_wire(wire)
