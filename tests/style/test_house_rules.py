@@ -127,7 +127,7 @@ def test_services_share_only_what_is_common(path: Path) -> None:
         ("yaml", r"orchestrator/load/|tests/"),
         (
             "twisted.internet",
-            r"services/.*/(protocol|service)\.py|services/common/(readiness|tls)\.py|"
+            r"services/.*/(protocol|service)\.py|services/common/(control|readiness|tls)\.py|"
             r"services/(run|probe)\.py|tests/",
         ),
         ("click", r"orchestrator/cli\.py|tests/"),
