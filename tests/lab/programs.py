@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from orchestrator.runtime.connection import install_packages, may_install_packages
 
 PACKAGES: Mapping[str, str] = {
+    "delv": "bind9-dnsutils",
+    "dig": "bind9-dnsutils",
+    "dnssec-keygen": "bind9-utils",
+    "dnssec-signzone": "bind9-utils",
+    "dnssec-verify": "bind9-utils",
     "docker-compose": "docker-compose",
+    "kdig": "knot-dnsutils",
     "kzonecheck": "knot-dnssecutils",
+    "ldns-verify-zone": "ldnsutils",
+    "named": "bind9",
     "named-checkzone": "bind9-utils",
+    "nsd": "nsd",
     "rsync": "rsync",
     "shellcheck": "shellcheck",
     "ssh": "openssh-client",

@@ -1,0 +1,1 @@
+"""Measure the name server and the resolver against the field's own."""
