@@ -20,6 +20,7 @@ from orchestrator.errors import LabError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.control import Control
+    from orchestrator.nameservers import Reply
 
 # What follows a node's name belongs to the command that is run there.
 INNER = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -330,6 +331,171 @@ def graph(control: "Control", kind: str, output: Path | None) -> None:
     Example: lab graph -o lab.svg
     """
     _write(control.graph(kind), output)
+
+
+# Name servers
+
+
+@main.group(cls=Group)
+def dns() -> None:
+    """Look into name servers and resolvers, and tell them what to do."""
+
+
+def _complete_zone(ctx: click.Context, param: Any, incomplete: str) -> list[str]:
+    """Offer the names of zones."""
+    top = ctx.find_root()
+    from orchestrator.control import Control
+
+    file = top.params.get("file") or Path("lab.yaml")
+    names = Control(file, top.params.get("name"), _home(file)).zone_names()
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _complete_either(ctx: click.Context, param: Any, incomplete: str) -> list[str]:
+    """Offer the names of zones and of nodes."""
+    zones = _complete_zone(ctx, param, incomplete)
+    return [*zones, *_complete_node(ctx, param, incomplete)]
+
+
+zone_argument = click.argument("zone", shell_complete=_complete_zone)
+either_argument = click.argument(
+    "target", metavar="[ZONE|NODE]", required=False, shell_complete=_complete_either
+)
+
+
+def _print_replies(replies: "Sequence[Reply]") -> NoReturn:
+    """Print what nodes said, of several each with its name; end as the worst did."""
+    width = max((len(reply.node) for reply in replies), default=0)
+    for reply in replies:
+        for line in reply.lines:
+            shown = f"{reply.node:{width}} {line}" if len(replies) > 1 else line
+            click.echo(shown, err=bool(reply.code))
+    sys.exit(max((reply.code for reply in replies), default=0))
+
+
+@dns.command("status")
+@either_argument
+@click.pass_obj
+def dns_status(control: "Control", target: str | None) -> None:
+    """Show a zone at each of its servers, or what a node serves; else all nodes.
+
+    Example: lab dns status campus.edu
+    """
+    _print_replies(control.dns_status(target))
+
+
+@dns.command()
+@either_argument
+@click.pass_obj
+def reload(control: "Control", target: str | None) -> None:
+    """Read zone files anew; what is served goes on until the new one is whole.
+
+    Example: lab dns reload ns1.campus
+    """
+    _print_replies(control.dns_reload(target))
+
+
+@dns.command()
+@zone_argument
+@click.pass_obj
+def transfer(control: "Control", zone: str) -> None:
+    """Let a zone's secondaries fetch it now.
+
+    Example: lab dns transfer root-servers.net
+    """
+    _print_replies(control.tell_secondaries("transfer", zone))
+
+
+@dns.command()
+@zone_argument
+@click.pass_obj
+def notify(control: "Control", zone: str) -> None:
+    """Let a zone's primary tell the secondaries that there is something new.
+
+    Example: lab dns notify root-servers.net
+    """
+    _print_replies(control.tell_primary("notify", zone))
+
+
+@dns.command()
+@zone_argument
+@click.argument("key", type=click.Choice(["zsk", "ksk"]), default="zsk")
+@click.pass_obj
+def roll(control: "Control", zone: str, key: str) -> None:
+    """Begin to replace a zone's key: the one for its data, or the one for its keys.
+
+    Example: lab dns roll campus.edu ksk
+    """
+    _print_replies(control.tell_primary("roll", zone, key))
+
+
+@dns.command()
+@zone_argument
+@click.option("--at", help="The node to ask, such as a secondary, not the primary.")
+@click.pass_obj
+def dump(control: "Control", zone: str, at: str | None) -> None:
+    """Print a zone as it is served now, signatures included, as a master file.
+
+    Example: lab dns dump campus.edu
+    """
+    if at is None:
+        _print_replies(control.tell_primary("dump", zone))
+    _print_replies(control.tell_server(at, ["dump", zone], "dns"))
+
+
+@dns.command()
+@node_argument
+@click.pass_obj
+def stats(control: "Control", node: str) -> None:
+    """Print a node's counters.
+
+    Example: lab dns stats resolver
+    """
+    _print_replies(control.tell_server(node, ["stats"], "dns", "resolver"))
+
+
+@dns.command(context_settings=INNER)
+@node_argument
+@click.argument("action", type=click.Choice(["show", "lookup", "flush"]))
+@click.argument("words", nargs=-1, metavar="[--tree] [NAME] [TYPE]")
+@click.pass_obj
+def cache(control: "Control", node: str, action: str, words: Sequence[str]) -> None:
+    """Show what a resolver remembers, look a name up there, or let it forget.
+
+    Without a name it is all; with --tree also what lies beneath the name.
+
+    Example: lab dns cache resolver flush --tree bookshop.com
+    """
+    told = ["cache", action, *words]
+    _print_replies(control.tell_server(node, told, "resolver"))
+
+
+@dns.command()
+@node_argument
+@click.argument("action", type=click.Choice(["list", "add", "remove"]))
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.pass_obj
+def trust(control: "Control", node: str, action: str, names: Sequence[str]) -> None:
+    """List, add or remove names below which a resolver checks no signature.
+
+    They are negative trust anchors (RFC 7646).
+
+    Example: lab dns trust resolver add bookshop.com
+    """
+    told = ["trust", action, *names]
+    _print_replies(control.tell_server(node, told, "resolver"))
+
+
+@dns.command()
+@node_argument
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@click.pass_obj
+def trace(control: "Control", node: str, switch: str) -> None:
+    """Let a resolver log each step of every resolution, or no longer.
+
+    Example: lab dns trace resolver on
+    """
+    _print_replies(control.tell_server(node, ["trace", switch], "resolver"))
 
 
 # The file

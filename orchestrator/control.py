@@ -18,6 +18,7 @@ from orchestrator.world import SeenNode, World
 if TYPE_CHECKING:
     from orchestrator.difference import Change, Wanted
     from orchestrator.doctor import Finding
+    from orchestrator.nameservers import NameServers, Reply
     from orchestrator.runtime.connection import Client
     from orchestrator.runtime.engine import Engine
     from orchestrator.runtime.images import Images
@@ -241,6 +242,68 @@ class Control:
         seen = [self._find(client, name) for name in nodes] or [*world.nodes.values()]
         engine = self._engine(client, self._lab_name(client))
         return merge(engine, seen, tail=tail, follow=follow)
+
+    # Name servers
+
+    def dns_status(self, target: str | None) -> "Sequence[Reply]":
+        """Ask a zone's servers about it, or a node about itself, or else every node."""
+        return self._tell(target, "status", ("dns", "resolver"))
+
+    def dns_reload(self, target: str | None) -> "Sequence[Reply]":
+        """Let a zone's primary, or a node, or all name servers read zone files."""
+        return self._tell(target, "reload", ("dns",), servers_of_zone=1)
+
+    def _tell(
+        self,
+        target: str | None,
+        command: str,
+        kinds: Sequence[str],
+        servers_of_zone: int | None = None,
+    ) -> "Sequence[Reply]":
+        servers = self._name_servers()
+        if target is None:
+            return servers.tell(servers.all(*kinds), [command])
+        if zone := servers.find_zone(target):
+            return servers.tell(zone.servers[:servers_of_zone], [command, zone.origin])
+        return servers.tell(self._need_server(servers, target, kinds), [command])
+
+    def tell_primary(self, command: str, zone: str, *words: str) -> "Sequence[Reply]":
+        """Give a command about a zone to the server that all others fetch it from."""
+        servers = self._name_servers()
+        found = servers.need_zone(zone)
+        return servers.tell([found.primary], [command, found.origin, *words])
+
+    def tell_secondaries(self, command: str, zone: str) -> "Sequence[Reply]":
+        """Give a command about a zone to the servers that fetch it."""
+        servers = self._name_servers()
+        found = servers.need_zone(zone)
+        return servers.tell(servers.secondaries(found), [command, found.origin])
+
+    def tell_server(
+        self, node: str, words: Sequence[str], *kinds: str
+    ) -> "Sequence[Reply]":
+        """Give a command to one node, which must run one of some kinds of service."""
+        servers = self._name_servers()
+        return servers.tell(self._need_server(servers, node, kinds), words)
+
+    def zone_names(self) -> list[str]:
+        """List the zones of the lab's file."""
+        plan = self._planned()
+        return [zone.origin for zone in plan.authorities] if plan else []
+
+    def _name_servers(self) -> "NameServers":
+        from orchestrator.nameservers import NameServers
+
+        client = self._client()
+        plan = self._planned()
+        engine = self._engine(client, self._lab_name(client))
+        zones = plan.authorities if plan else ()
+        return NameServers(engine, self._world(client).nodes, zones)
+
+    def _need_server(
+        self, servers: "NameServers", name: str, kinds: Sequence[str]
+    ) -> list[str]:
+        return servers.need(self._find(self._client(), name), *kinds)
 
     # Images
 

@@ -35,6 +35,11 @@ class Authority:
     signing: Signing | None = None
     has_updates: bool = True
 
+    @property
+    def primary(self) -> str:
+        """The server that has the zone from its file; the others fetch it there."""
+        return self.servers[0]
+
 
 def parent(name: str) -> str:
     """Return the domain that ``name`` is directly in; the root is in itself."""
