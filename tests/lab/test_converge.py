@@ -1,6 +1,7 @@
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,21 @@ def run_killed(cli: Cli, at: int, *command: str) -> subprocess.CompletedProcess[
     )
 
 
+# As few nodes as have everything of which there are several: networks, containers, a
+# volume, files, the firewall.
+TWO_NODES = """\
+version: 1
+name: two
+pool: {pool}
+sites:
+  one:
+    domain: one.example
+    hosts:
+      pc: {{run: client}}
+"""
+SIDE_BY_SIDE = 3  # labs: while one waits for the engine, another one computes
+
+
 def test_killed_before_any_call_the_next_command_puts_it_right(
     own_lab: Callable[..., Cli],
 ) -> None:
@@ -240,11 +256,29 @@ def test_killed_before_any_call_the_next_command_puts_it_right(
     Before a call is after the one that went before it; the calls in parallel make up
     for the rest.  `up` and `down` take turns in cleaning up.
     """
-    cli = own_lab(MINIMAL)
-    calls = count_calls(cli, "up")
-    cli.check("down", "--volumes")
+    labs = [
+        own_lab(TWO_NODES.format(pool=f"198.19.{4 * n}.0/22"), f"netarium-killed{n}")
+        for n in range(SIDE_BY_SIDE)
+    ]
+    labs[0].check("images", "build", timeout=900)  # their calls are not these
+    calls = count_calls(labs[0], "up")
+    labs[0].check("down", "--volumes")
 
-    for at in range(1, calls + 1):
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        parts = [
+            pool.submit(check_kills, cli, range(first, calls + 1, SIDE_BY_SIDE))
+            for first, cli in enumerate(labs, start=1)
+        ]
+        tried = [at for part in parts for at in part.result()]
+
+    assert calls > 20
+    assert sorted(tried) == list(range(1, calls + 1))
+
+
+def check_kills(cli: Cli, places: Iterable[int]) -> list[int]:
+    """Kill `up` before each of some calls, and put right what is left each time."""
+    tried = []
+    for at in places:
         killed = run_killed(cli, at, "up")
         assert killed.returncode == -9, (at, killed.stderr)
         if at % 4 == 0:
@@ -252,3 +286,5 @@ def test_killed_before_any_call_the_next_command_puts_it_right(
             assert cli.status()["ready"], at
         cli.check("down", "--volumes")
         assert not leftovers(cli), at
+        tried.append(at)
+    return tried
