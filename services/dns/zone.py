@@ -105,12 +105,17 @@ class Zone:
         others = [one for one in self.nodes.get(owner, ()) if one[0] != rrset[0]]
         self._set(owner, tuple(sorted([*others, rrset], key=lambda one: one[0])))
 
+    def put_node(self, owner: Owner, node: Node) -> None:
+        """Put all sets of a name, by ascending type, in the place of those there."""
+        self._note(owner)
+        self._set(owner, node)
+
     def remove(self, owner: Owner, rdtype: int) -> None:
         """Take a set away, if it is there, and names that nothing needs any more."""
         self._note(owner)
         if rdtype == NSEC3:
-            if self.hashed.pop(owner, None) is not None:
-                self._hashes = None
+            if self.hashed.pop(owner, None) is not None and self._hashes is not None:
+                del self._hashes[bisect_left(self._hashes, owner)]
             return
         if owner not in self.nodes:
             return
@@ -143,6 +148,17 @@ class Zone:
         """Start to note what changes, for `end` or `undo`."""
         assert self._before is None, "changes do not nest"
         self._before = {}
+
+    def changed(self) -> list[Owner]:
+        """Return the names, NSEC3 owners too, that were changed since `begin`."""
+        assert self._before is not None, "changes are not being noted"
+        return [*self._before]
+
+    def before(self, owner: Owner) -> Node:
+        """Return the sets, an NSEC3 too, that a name had at `begin`."""
+        nothing = (self.nodes.get(owner, ()), self.hashed.get(owner))
+        node, hashed = (self._before or {}).get(owner, nothing)
+        return node if hashed is None else (*node, hashed)
 
     def end(self) -> Delta:
         """Return all that has changed since `begin`."""
