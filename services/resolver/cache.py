@@ -1,7 +1,7 @@
 """What was learned, how far it is believed and for how long; no clock in here."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -131,6 +131,7 @@ class Cache:
         self._longest_ttl = longest_ttl
         self._longest_negative_ttl = longest_negative_ttl
         self.cost = 0
+        self.on_change: Callable[[Owner], None] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -156,6 +157,7 @@ class Cache:
                 return
             if rrset.rdtype == RdataType.NS and type(old.fact) is RRset:
                 expires = min(expires, old.expires)
+            self._tell_change(old, rank, rrset)
         if rank == Rank.ANSWER:
             self._revive(rrset.owner, verdict.security)
         self._store(key, Entry(rrset, rank, expires, verdict, proof), now)
@@ -271,6 +273,14 @@ class Cache:
         while self.cost > self._limit:
             self._drop(next(iter(self._entries)))
 
+    def _tell_change(self, old: Entry, rank: Rank, new: RRset) -> None:
+        """Tell who gives answers again that one of them is not true any more."""
+        if self.on_change is None or min(rank, old.rank) < Rank.ANSWER:
+            return
+        fact = old.fact
+        if type(fact) is not RRset or set(fact.rdatas) != set(new.rdatas):
+            self.on_change(new.owner)
+
     def _drop(self, key: Key) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
@@ -285,6 +295,8 @@ class Cache:
             entry = self._entries.get((above, NO_TYPE))
             if entry is not None and entry.verdict.security <= security:
                 self._drop((above, NO_TYPE))
+                if self.on_change is not None:
+                    self.on_change(name)
 
 
 def is_better(old: Entry, rank: Rank, verdict: Verdict) -> bool:

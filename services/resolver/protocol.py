@@ -1,7 +1,6 @@
 """Carry messages between clients and the `Session`, and run resolutions."""
 
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator
 from typing import Any
 
 from dns.edns import EDECode
@@ -13,10 +12,13 @@ from twisted.logger import Logger
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure as Fault
 
+from services.common.datagrams import Peer
+from services.resolver.access import Access, Rate
 from services.resolver.cache import Failure
-from services.resolver.records import HEADER, Question
+from services.resolver.query import HEADER, Query, Via, read_query
+from services.resolver.records import Question
 from services.resolver.resolve import Resolver
-from services.resolver.session import Query, Session
+from services.resolver.session import Session
 from services.resolver.steps import Outcome, Result, Steps
 from services.resolver.upstream.protocol import Upstream
 
@@ -24,6 +26,9 @@ from services.resolver.upstream.protocol import Upstream
 # and how long it may stay idle (section 6.2.3).
 MOST_PIPELINED = 32
 IDLE_TIME = 10.0
+
+# Answers that are refreshed at once before their time is over.
+MOST_REFRESHED = 50
 
 # "version.bind. CH TXT" under a fixed id: the probe asks nobody but itself.
 VERSION_QUERY = bytes.fromhex(
@@ -35,32 +40,74 @@ log = Logger()
 INTERNAL = Result(Rcode.SERVFAIL, failure=Failure(EDECode.OTHER, "internal error"))
 BUSY = Result(Rcode.SERVFAIL, failure=Failure(EDECode.OTHER, "too many questions"))
 
+Send = Callable[[bytes], None]
+Kind = tuple[Question, bool]
+
 
 class Recursion:
-    """Run resolutions; one for all clients that ask the same at the same time."""
+    """Run resolutions; one for all clients that ask the same at the same time.
 
-    def __init__(self, resolver: Resolver, upstream: Upstream, most: int) -> None:
+    ``most`` questions wait at once, of one client no more than ``share``.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        upstream: Upstream,
+        most: int,
+        share: int | None = None,
+    ) -> None:
         self._resolver = resolver
         self._upstream = upstream
         self._most = most
+        self._share = most if share is None else share
         self._count = 0
-        self._waiting: dict[Question, list[Deferred[Result]]] = {}
+        self._shares: dict[str, int] = {}
+        self._waiting: dict[Kind, list[tuple[str, Deferred[Result]]]] = {}
+        self._refreshed: set[Kind] = set()
 
-    def ask(self, question: Question) -> Deferred[Result]:
+    @property
+    def waiting(self) -> int:
+        """How many questions wait for a resolution."""
+        return self._count
+
+    def ask(
+        self, question: Question, client: str = "", *, is_checked: bool = True
+    ) -> Deferred[Result]:
         """Resolve a question; when too many wait already, fail it at once."""
         answer: Deferred[Result] = Deferred()
-        if self._count >= self._most:
+        mine = self._shares.get(client, 0)
+        if self._count >= self._most or mine >= self._share:
             answer.callback(BUSY)
             return answer
         self._count += 1
-        if question in self._waiting:
-            self._waiting[question].append(answer)
+        self._shares[client] = mine + 1
+        kind = (question, is_checked)
+        if kind in self._waiting:
+            self._waiting[kind].append((client, answer))
             return answer
-        self._waiting[question] = [answer]
-        running = self._run(self._resolver.resolve(question))
+        self._waiting[kind] = [(client, answer)]
+        running = self._run(self._resolver.resolve(question, is_checked=is_checked))
         running.addErrback(_report)
-        running.addCallback(self._finish, question)
+        running.addCallback(self._finish, kind)
         return answer
+
+    def refresh(
+        self, question: Question, *, is_checked: bool
+    ) -> Deferred[Result] | None:
+        """Find an answer anew that is still known, unless too many are found so."""
+        kind = (question, is_checked)
+        if kind in self._refreshed or len(self._refreshed) >= MOST_REFRESHED:
+            return None
+        self._refreshed.add(kind)
+        steps = self._resolver.resolve(question, is_checked=is_checked, is_known=True)
+        running = self._run(steps).addErrback(_report)
+
+        def end(result: Result) -> Result:
+            self._refreshed.discard(kind)
+            return result
+
+        return running.addCallback(end)
 
     @inlineCallbacks
     def _run(
@@ -75,10 +122,14 @@ class Recursion:
             result: Result = end.value
             return result
 
-    def _finish(self, result: Result, question: Question) -> None:
-        waiting = self._waiting.pop(question)
+    def _finish(self, result: Result, kind: Kind) -> None:
+        waiting = self._waiting.pop(kind)
         self._count -= len(waiting)
-        for one in waiting:
+        for client, _ in waiting:
+            self._shares[client] -= 1
+            if not self._shares[client]:
+                del self._shares[client]
+        for _, one in waiting:
             one.callback(result)
 
 
@@ -88,33 +139,117 @@ def _report(fault: Fault) -> Result:
     return INTERNAL
 
 
-class UdpListener(DatagramProtocol):
-    """The clients' side by UDP."""
+class Desk:
+    """Sees that each query gets one reply: at once, resolved, or from what is over.
 
-    transport: Any
-    noisy = False
+    ``patience`` is how many seconds a client waits while there is a stale answer
+    (RFC 8767 section 5).
+    """
 
-    def __init__(self, session: Session, recursion: Recursion) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        session: Session,
+        recursion: Recursion,
+        patience: float = 1.8,
+    ) -> None:
+        self._reactor = reactor
         self._session = session
         self._recursion = recursion
+        self._patience = patience
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """Answer one datagram, now or when its resolution ends."""
-        reply = self._session.receive(datagram, addr[0], over_tcp=False)
+    def receive(
+        self, wire: bytes, client: str, via: Via, send: Send
+    ) -> bytes | Query | None:
+        """Return the reply, or the query if ``send`` will be given one later."""
+        reply = self._session.receive(wire, client, via)
         if isinstance(reply, Query):
-            answer = self._recursion.ask(reply.question)
-            answer.addCallback(self._answer, reply, addr)
-        elif reply is not None:
-            self._send(reply, addr)
+            _Turn(reply, self._session, send).begin(
+                self._reactor, self._recursion, self._patience
+            )
+        return reply
 
-    def _answer(self, result: Result, query: Query, addr: Any) -> None:
-        self._send(self._session.reply(query, result), addr)
+    def refresh(self, wire: bytes) -> None:
+        """Renew the answer to a query before it is over."""
+        query = read_query(wire, Via.UDP)
+        running = self._recursion.refresh(
+            query.question, is_checked=not query.is_unchecked
+        )
+        if running is not None:
+            running.addCallback(self._renew, query)
 
-    def _send(self, reply: bytes, addr: Any) -> None:
-        """Send to whom it came from, if there is a way back; else it is lost."""
-        if self.transport is not None:
-            with suppress(OSError):
-                self.transport.write(reply, addr)
+    def _renew(self, result: Result, query: Query) -> None:
+        """Keep what is new; a failure changes nothing, for the old is still true."""
+        if result.failure is None or result.rcode != Rcode.SERVFAIL:
+            self._session.reply(query, result)
+
+
+class _Turn:
+    """One client that waits for one resolution."""
+
+    def __init__(self, query: Query, session: Session, send: Send) -> None:
+        self._query = query
+        self._session = session
+        self._send: Send | None = send
+        self._timer: Any = None
+
+    def begin(self, reactor: Any, recursion: Recursion, patience: float) -> None:
+        query = self._query
+        if self._session.has_stale(query):
+            self._timer = reactor.callLater(patience, self._end_patience)
+        answer = recursion.ask(
+            query.question, query.client, is_checked=not query.is_unchecked
+        )
+        answer.addCallback(self._end)
+
+    def _end(self, result: Result) -> None:
+        """Write the reply in any case: so it is known for the next."""
+        self._answer(self._session.reply(self._query, result))
+
+    def _end_patience(self) -> None:
+        self._timer = None
+        stale = self._session.reply_stale(self._query)
+        if stale is not None:
+            self._answer(stale)
+
+    def _answer(self, reply: bytes) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._send is not None:
+            send, self._send = self._send, None
+            send(reply)
+
+
+class UdpListener:
+    """The clients' side by UDP; ``send`` takes replies that come late."""
+
+    def __init__(self, desk: Desk, access: Access, rate: Rate | None = None) -> None:
+        self._desk = desk
+        self._access = access
+        self._rate = rate
+        self._is_odd = False
+        self.send: Callable[[bytes, Peer], None] = lambda _reply, _peer: None
+
+    def receive(self, datagram: bytes, peer: Peer) -> bytes | None:
+        """Answer one datagram, now or when its resolution ends."""
+        client = peer.host
+        if self._rate is not None and not self._rate.allow(client):
+            return self._slow_down(datagram)
+        if self._rate is None and self._access.is_client(client):
+            self._access.admit(peer.packed)
+        reply = self._desk.receive(
+            datagram, client, Via.UDP, lambda late: self.send(late, peer)
+        )
+        return None if isinstance(reply, Query) else reply
+
+    def _slow_down(self, datagram: bytes) -> bytes | None:
+        """Send every other one to TCP, where nobody can use another's address."""
+        self._is_odd = not self._is_odd
+        if self._is_odd or len(datagram) < HEADER or datagram[2] & 0x80:
+            return None
+        flags = bytes((0x82 | (datagram[2] & 0x79), 0))
+        return datagram[:2] + flags + bytes(8)
 
 
 class TcpListener(Int16StringReceiver):
@@ -122,8 +257,9 @@ class TcpListener(Int16StringReceiver):
 
     transport: Any
 
-    def __init__(self, shared: "TcpListenerFactory") -> None:
+    def __init__(self, shared: "TcpListenerFactory", client: str) -> None:
         self._shared = shared
+        self._client = client
         self._pending = 0
         self._is_clogged = False
         self._timer: Any = None
@@ -135,15 +271,15 @@ class TcpListener(Int16StringReceiver):
 
     def stringReceived(self, string: bytes) -> None:
         """Answer one message, now or when its resolution ends."""
-        peer = self.transport.getPeer().host
-        reply = self._shared.session.receive(string, peer, over_tcp=True)
+        shared = self._shared
+        self._pending += 1
+        reply = shared.desk.receive(string, self._client, shared.via, self._answer)
         self._rest()
         if isinstance(reply, Query):
-            self._pending += 1
-            answer = self._shared.recursion.ask(reply.question)
-            answer.addCallback(self._answer, reply)
             self._flow()  # last: to pause and read on in here would read twice
-        elif reply is not None:
+            return
+        self._pending -= 1
+        if reply is not None:
             self.sendString(reply)
         else:
             self.transport.abortConnection()
@@ -166,12 +302,12 @@ class TcpListener(Int16StringReceiver):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        self._shared.connections -= 1
+        self._shared.let_go(self._client)
 
-    def _answer(self, result: Result, query: Query) -> None:
+    def _answer(self, reply: bytes) -> None:
         self._pending -= 1
         if self._timer is not None:
-            self.sendString(self._shared.session.reply(query, result))
+            self.sendString(reply)
             self._flow()
 
     def _flow(self) -> None:
@@ -197,25 +333,48 @@ class TcpListener(Int16StringReceiver):
 
 
 class TcpListenerFactory(ServerFactory):
-    """Accept clients by TCP, up to a number of connections."""
+    """Accept clients by TCP, up to a number of connections, and each to a share."""
 
     noisy = False
 
     def __init__(
-        self, reactor: Any, session: Session, recursion: Recursion, most: int
+        self,
+        reactor: Any,
+        desk: Desk,
+        most: int,
+        share: int | None = None,
+        via: Via = Via.TCP,
     ) -> None:
         self.reactor = reactor
-        self.session = session
-        self.recursion = recursion
+        self.desk = desk
+        self.via = via
         self.connections = 0
         self._most = most
+        self._share = most if share is None else share
+        self._shares: dict[str, int] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> TcpListener | None:
         """Take one more connection, or none when all places are taken."""
-        if self.connections >= self._most:
+        client = _text_of(addr)
+        mine = self._shares.get(client, 0)
+        if self.connections >= self._most or mine >= self._share:
             return None
         self.connections += 1
-        return TcpListener(self)
+        self._shares[client] = mine + 1
+        return TcpListener(self, client)
+
+    def let_go(self, client: str) -> None:
+        """Note that one of a client's connections has ended."""
+        self.connections -= 1
+        self._shares[client] -= 1
+        if not self._shares[client]:
+            del self._shares[client]
+
+
+def _text_of(addr: Any) -> str:
+    """Write a client's address; one of IPv4 never in its IPv6 form."""
+    host: str = getattr(addr, "host", "")
+    return host.removeprefix("::ffff:") if "." in host else host
 
 
 class Probe(DatagramProtocol):

@@ -4,7 +4,7 @@ The general library builds an object for every name and field; a resolver looks 
 few of them.  Here a record's data stays in wire form, its names uncompressed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
@@ -296,62 +296,3 @@ def rename(name: Owner, dname: RRset) -> RRset | None:
     if len(target) > LONGEST_NAME:
         return None
     return RRset(name, RdataType.CNAME, dname.ttl, (target,))
-
-
-class Writer:
-    """Write a reply's sections, names compressed against all that went before."""
-
-    def __init__(self, question: bytes) -> None:
-        """Begin behind a header with the question as the client wrote it."""
-        self._out = bytearray(HEADER)
-        self._out += question
-        self._seen: dict[bytes, int] = {}
-        self._remember(question[:-4].lower(), HEADER)
-        self.count = 0
-
-    def add(self, rrset: RRset, *, signed: bool, rdclass: int = IN) -> None:
-        """Write a set, and its signatures for whom wants them."""
-        kind = rrset.rdtype.to_bytes(2, "big") + rdclass.to_bytes(2, "big")
-        self._add(rrset.owner, kind, rrset.ttl, rrset.rdatas)
-        if rrset.rdtype in (RdataType.CNAME, RdataType.NS, RdataType.DNAME):
-            place = len(self._out) - len(rrset.rdatas[-1])
-            self._remember(rrset.rdatas[-1].lower(), place)
-        if signed and rrset.signatures:
-            self._add(rrset.owner, b"\0\x2e\0\1", rrset.ttl, rrset.signatures)
-
-    def mark(self) -> tuple[int, int]:
-        """Say how far the reply is written."""
-        return len(self._out), self.count
-
-    def finish(self, head: bytes) -> bytes:
-        """Put the header's twelve bytes before what was written."""
-        self._out[:HEADER] = head
-        return bytes(self._out)
-
-    def _add(
-        self, owner: Owner, kind: bytes, ttl: int, rdatas: Iterable[bytes]
-    ) -> None:
-        time = ttl.to_bytes(4, "big")
-        for rdata in rdatas:
-            self._add_name(owner)
-            self._out += kind + time + len(rdata).to_bytes(2, "big") + rdata
-            self.count += 1
-
-    def _add_name(self, owner: Owner) -> None:
-        place, begun = 0, len(self._out)
-        while owner[place]:
-            known = self._seen.get(owner[place:])
-            if known is not None:
-                self._out += owner[:place] + (0xC000 | known).to_bytes(2, "big")
-                break
-            place += 1 + owner[place]
-        else:
-            self._out += owner
-        self._remember(owner, begun)
-
-    def _remember(self, name: Owner, place: int) -> None:
-        """Note where a name and those above it stand, as far as pointers reach."""
-        step = 0
-        while name[step] and place + step < 0x4000:
-            self._seen.setdefault(name[step:], place + step)
-            step += 1 + name[step]

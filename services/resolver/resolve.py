@@ -73,7 +73,8 @@ PRIMING = Question(ROOT, RdataType.NS)
 class Resolver:
     """Everything that resolutions share: cache, delegations, record of servers.
 
-    ``note`` is called with each step, as an event and its fields, or is None.
+    ``note`` is called with each step, as an event and its fields, or is None; it may
+    be changed at any time.
     """
 
     def __init__(
@@ -91,16 +92,20 @@ class Resolver:
         self._servers = servers
         self._clock = clock
         self._time_limit = time_limit
-        self._note = note
+        self.note = note
         self._numbers = count(1)
 
-    def resolve(self, question: Question, *, is_checked: bool = True) -> Steps[Result]:
+    def resolve(
+        self, question: Question, *, is_checked: bool = True, is_known: bool = False
+    ) -> Steps[Result]:
         """Find the answer, or say SERVFAIL and why.
 
-        Without ``is_checked`` bogus data comes as data (RFC 4035 section 3.2.2).
+        Without ``is_checked`` bogus data comes as data (RFC 4035 section 3.2.2).  An
+        answer that ``is_known`` already is asked for all the same: it is nearly over.
         """
         deadline = self._clock() + self._time_limit
         work = Work(next(self._numbers), question, deadline, is_checked=is_checked)
+        work.is_renewing = is_known
         try:
             return (yield from self._chase(question, work))
         except ResolutionError as error:
@@ -142,7 +147,10 @@ class Resolver:
         while name not in seen and len(seen) < LONGEST_ALIAS_PATH:
             seen.add(name)
             part = Question(name, question.rdtype)
-            link = self._recall_link(part) or (yield from self._find(part, work))
+            if work.is_renewing and not work.pending:
+                work.renewed.add(part)
+            link = self._recall_for(part, work)
+            link = link or (yield from self._find(part, work))
             links.append(link)
             if not isinstance(link.known, Alias):
                 return _conclude(links)
@@ -204,7 +212,7 @@ class Resolver:
         self, delegation: Delegation, question: Question, work: Work
     ) -> Steps[Known | Referral]:
         """Ask a zone's servers in turn until one is of use; the silent ones again."""
-        if link := self._recall_link(question):
+        if link := self._recall_for(question, work):
             return link.known
         now, zone = self._clock(), delegation.zone
         queue = self._servers.order(delegation.addresses, zone, now)
@@ -274,7 +282,7 @@ class Resolver:
                 self._servers.note_lame(address, zone, self._clock())
         else:
             self._keep(reading, question)
-        if self._note is not None:
+        if self.note is not None:
             self._tell_reply(work, ask, delegation, reading, self._clock() - begun)
         return reading
 
@@ -308,6 +316,10 @@ class Resolver:
             self._cache.put_negative(
                 known.name, rdtype, negative, now, verdict, known.proof
             )
+
+    def _recall_for(self, question: Question, work: Work) -> Link | None:
+        """Recall one name, unless the work is to ask for it anew."""
+        return None if question in work.renewed else self._recall_link(question)
 
     def _recall_link(self, question: Question) -> Link | None:
         """Recall the answer, the absence or the alias of one name."""
@@ -363,10 +375,10 @@ class Resolver:
 
     def _tell(self, work: Work, got: str, follows: str = "", **fields: object) -> None:
         """Note one step for people, if anybody wants to follow."""
-        if self._note is not None:
+        if self.note is not None:
             number, question = work.number, str(work.question)
             told = {**fields, "got": got, "next": follows or "go on"}
-            self._note("step", resolution=number, question=question, **told)
+            self.note("step", resolution=number, question=question, **told)
 
 
 def _conclude(links: list[Link]) -> Result:

@@ -10,30 +10,38 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python import usage
 
+from services.common.datagrams import Datagrams
 from services.common.log import log
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
+from services.common.tls import Encrypted
+from services.resolver.access import Access, Rate
 from services.resolver.cache import Cache
 from services.resolver.delegation import Delegations, Network
 from services.resolver.names import Owner, from_text
+from services.resolver.options import Answerer
 from services.resolver.protocol import (
+    IDLE_TIME,
+    Desk,
     Probe,
     Recursion,
     TcpListenerFactory,
     UdpListener,
 )
+from services.resolver.query import Via
 from services.resolver.resolve import Resolver
 from services.resolver.servers import Servers
 from services.resolver.session import Session
 from services.resolver.settings import Root, Settings
+from services.resolver.special import Special
+from services.resolver.table import Table
 from services.resolver.upstream.protocol import Upstream
 
 CONFIG = "/etc/netarium/settings.json"
 T = TypeVar("T")
 
-# A query is small; a larger datagram is cut, and then refused as malformed.
-LARGEST_QUERY = 4_096
 PROBE_TIMEOUT = 1.0
+EVERYTHING = ("0.0.0.0/0", "::/0")
 WILDCARDS = {"::": "::1", "0.0.0.0": "127.0.0.1"}
 
 
@@ -54,35 +62,90 @@ class ResolverService(Service):
         self._settings = settings
         self._reactor = reactor
         upstream = Upstream(reactor, SystemRandom().getrandbits, settings.server_port)
-        self._recursion = Recursion(resolver, upstream, settings.waiting_clients)
-        clients = _networks("clients", settings.clients)
-        self._session = Session(settings.name, clients, resolver.recall)
+        self._recursion = Recursion(
+            resolver, upstream, settings.waiting_clients, settings.waiting_per_client
+        )
+        self._access = Access(
+            _networks("clients", settings.clients),
+            _networks("refused", settings.refused),
+        )
+        self._table = Table(
+            settings.table_bytes,
+            reactor.seconds,
+            reactor.callLater,
+            longest_stale=settings.longest_stale,
+            prefetches=settings.prefetch,
+        )
+        session = Session(
+            settings.name,
+            self._access,
+            resolver.recall,
+            self._table,
+            special=_make_special(settings),
+            options=Answerer(settings.name, IDLE_TIME),
+        )
+        self._desk = Desk(reactor, session, self._recursion, settings.stale_after)
+        self._table.refresh = self._desk.refresh
+        self._listeners: list[Datagrams] = []
         self._ports: list[Any] = []
 
     def startService(self) -> None:
         """Open the ports, then announce that questions are answered."""
         super().startService()
-        for address in self._settings.listen:
-            self._listen(address)
-        announce(lambda: probe(self._settings, self._reactor), self._reactor)
+        settings = self._settings
+        for address in settings.listen:
+            self._listeners.append(self._listen(address))
+            streams = self._make_streams(Via.TCP)
+            self._ports.append(
+                self._reactor.listenTCP(settings.port, streams, interface=address)
+            )
+            if settings.certificate:
+                encrypted = Encrypted(
+                    self._make_streams(Via.TLS), settings.certificate, settings.key
+                )
+                self._ports.append(
+                    self._reactor.listenTCP(
+                        settings.tls_port, encrypted, interface=address
+                    )
+                )
+        announce(lambda: probe(settings, self._reactor), self._reactor)
 
     def stopService(self) -> "Deferred[Any]":
-        """Close the ports; resolutions under way end within their time."""
+        """Close the ports."""
         super().stopService()
+        listeners, self._listeners = self._listeners, []
+        for one in listeners:
+            one.stop()
         ports, self._ports = self._ports, []
-        closing = [maybeDeferred(port.stopListening) for port in ports]
-        return DeferredList(closing)
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
 
-    def _listen(self, address: str) -> None:
-        settings, reactor = self._settings, self._reactor
-        udp = UdpListener(self._session, self._recursion)
-        tcp = TcpListenerFactory(
-            reactor, self._session, self._recursion, settings.tcp_connections
+    def _listen(self, address: str) -> Datagrams:
+        """Answer datagrams; those of known clients out of the table, if it knows."""
+        settings = self._settings
+        limit = settings.queries_per_second
+        rate = Rate(limit, self._reactor.seconds) if limit else None
+        listener = UdpListener(self._desk, self._access, rate)
+        datagrams = Datagrams(
+            self._reactor,
+            address,
+            settings.port,
+            listener.receive,
+            self._table.kept,
+            self._table.quick,
+            self._access.known,
         )
-        self._ports += [
-            reactor.listenUDP(settings.port, udp, address, LARGEST_QUERY),
-            reactor.listenTCP(settings.port, tcp, interface=address),
-        ]
+        listener.send = datagrams.send
+        return datagrams
+
+    def _make_streams(self, via: Via) -> TcpListenerFactory:
+        settings = self._settings
+        return TcpListenerFactory(
+            self._reactor,
+            self._desk,
+            settings.tcp_connections,
+            settings.connections_per_client,
+            via,
+        )
 
 
 def makeService(options: Options, reactor: Any = None) -> ResolverService:
@@ -123,6 +186,15 @@ def probe(settings: Settings, reactor: Any) -> "Deferred[None]":
         return result
 
     return protocol.answered.addBoth(stop_clock)
+
+
+def _make_special(settings: Settings) -> Special:
+    """Keep private names from others' servers, but for the networks of the lab."""
+    port = settings.tls_port if settings.certificate else 0
+    texts = [*settings.clients, *settings.addresses]
+    texts += [text for one in settings.roots for text in one.addresses]
+    own = texts if settings.private_zones else EVERYTHING
+    return Special(settings.name, _networks("addresses", own), port)
 
 
 def _roots(roots: Iterable[Root]) -> dict[str, Owner]:

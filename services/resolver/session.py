@@ -1,44 +1,47 @@
 """What a client asks and is told, message by message, without a socket."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_address
+from collections.abc import Callable
+from dataclasses import replace
 
 from dns.edns import EDECode
-from dns.exception import DNSException
-from dns.flags import DO, Flag
-from dns.message import Message, from_wire
-from dns.name import Name
 from dns.opcode import Opcode
 from dns.rcode import Rcode
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
+from services.resolver.access import Access
 from services.resolver.cache import Failure, Security
-from services.resolver.delegation import Network
-from services.resolver.names import ROOT
-from services.resolver.records import COUNTS, FIXED, HEADER, Question, Writer
-from services.resolver.reply import DENIAL_TYPES
-from services.resolver.special import answer_chaos, answer_special
+from services.resolver.options import Answerer, show_error
+from services.resolver.query import (
+    AD,
+    CD,
+    HEADER,
+    QR,
+    RA,
+    RD,
+    TC,
+    MalformedError,
+    Query,
+    Via,
+    read_query,
+)
+from services.resolver.records import RRset
+from services.resolver.special import Special, answer_chaos
 from services.resolver.steps import Result
-
-# Datagrams of this size cross any network whole (RFC 9715); without EDNS, RFC 1035.
-LARGEST_DATAGRAM = 1_232
-PLAIN_DATAGRAM = 512
-LARGEST_MESSAGE = 65_535
+from services.resolver.table import Entry, Table, write_head, write_opt
+from services.resolver.writer import Body, write_body
 
 # Types that are questions about the protocol, not about data (RFC 6895 3.1).
 META_TYPES = frozenset(range(128, 255)) | {RdataType.NONE, RdataType.OPT}
 
+# Sets that come only along with DO, unless they are what was asked for.
+PROOFS = frozenset((RdataType.RRSIG, RdataType.NSEC, RdataType.NSEC3))
 
-@dataclass(frozen=True)
-class Query:
-    """One well-formed question of a client, and how long the reply may be."""
+# Answers that may be given again, as long as their TTLs say.
+LASTING = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN, Rcode.YXDOMAIN))
 
-    message: Message
-    question: Question
-    limit: int
+NOTHING = Body(b"", (), (), 0, 0)
+Recall = Callable[..., Result | None]
 
 
 class Session:
@@ -47,17 +50,21 @@ class Session:
     def __init__(
         self,
         identity: str,
-        clients: Iterable[Network],
-        recall: Callable[[Question], Result | None],
+        access: Access,
+        recall: Recall,
+        table: Table,
+        *,
+        special: Special | None = None,
+        options: Answerer | None = None,
     ) -> None:
         self._identity = identity
-        self._clients = tuple(clients)
+        self._access = access
         self._recall = recall
-        self._is_client = lru_cache(1_024)(self._find_client)
+        self._table = table
+        self._special = special or Special()
+        self._options = options or Answerer(identity)
 
-    def receive(
-        self, wire: bytes, client: str, *, over_tcp: bool
-    ) -> bytes | Query | None:
+    def receive(self, wire: bytes, client: str, via: Via) -> bytes | Query | None:
         """Answer a message at once, hand back a query to resolve, or drop it.
 
         A reply is never replied to: two servers would go on for ever.
@@ -67,118 +74,157 @@ class Session:
         if (wire[2] >> 3) & 0x0F != Opcode.QUERY:
             return _refuse_bare(wire, Rcode.NOTIMP)
         try:
-            message = from_wire(wire, keyring=False)
-        except (DNSException, ValueError):
+            query = read_query(wire, via, client)
+        except MalformedError:
             return _refuse_bare(wire, Rcode.FORMERR)
-        if len(message.question) != 1 or int.from_bytes(wire[4:6], "big") != 1:
-            return _refuse_bare(wire, Rcode.FORMERR)  # RFC 9619
-        asked = message.question[0]
-        limit = LARGEST_MESSAGE if over_tcp else _datagram_limit(message)
-        query = Query(message, _question(asked.name, asked.rdtype), limit)
-        is_client = self._is_client(client)
-        result = self._decide(query, is_client=is_client)
-        if result is None:
-            return query
-        return self.reply(query, result, is_client=is_client)
+        result = self._refuse(query)
+        if result is not None:
+            return self.reply(query, result)
+        entry = self._table.find(query)
+        if entry is not None and (reply := self._repeat(query, entry)):
+            return reply
+        result = self._know(query)
+        if result is not None:
+            return self.reply(query, result)
+        return self.reply_stale(query, is_resting=True) or query
 
-    def reply(self, query: Query, result: Result, *, is_client: bool = True) -> bytes:
-        """Write the reply, truncated if it does not fit (RFC 2181 section 9)."""
-        message = query.message
-        asked = message.question[0]
-        has_do = bool(message.ednsflags & DO)
-        question = (asked.name.to_wire() or ROOT) + asked.rdtype.to_bytes(2, "big")
-        writer = Writer(question + asked.rdclass.to_bytes(2, "big"))
-        opt = _write_opt(message, result) if message.edns >= 0 else b""
-        counts = _fill(writer, result, has_do, int(asked.rdclass))
-        flags = Flag.QR | message.flags & (Flag.RD | Flag.CD)
-        flags |= Flag.RA if is_client else 0
-        flags |= Flag.AD if _is_authentic(message, result) else 0
-        flags |= int(result.rcode) & 0x0F
-        size = writer.mark()[0] + len(opt)
-        if size > query.limit:
-            flags |= Flag.TC
-            counts = (0, 0)
-            writer = Writer(question + asked.rdclass.to_bytes(2, "big"))
-        head = COUNTS.pack(message.id, flags, 1, *counts, bool(opt))
-        return writer.finish(head) + opt
+    def reply(self, query: Query, result: Result) -> bytes:
+        """Write the reply, truncated if it does not fit, and keep it for the next."""
+        if _is_failed(result) and (stale := self._fall_back(query)):
+            return stale
+        error = show_error(result.failure) if result.failure else b""
+        opt = self._write_opt(query, error, int(result.rcode))
+        answer, authority = _choose(query, result)
+        body = write_body(
+            query.name,
+            answer,
+            authority,
+            room=query.limit - len(query.head) - HEADER - len(opt),
+            signed=query.wants_dnssec,
+            rdclass=query.rdclass,
+        )
+        is_secure = result.security == Security.SECURE
+        if _is_lasting(query, result) and body.is_whole:
+            self._table.put(
+                query,
+                body,
+                rcode=int(result.rcode),
+                is_secure=is_secure,
+                error=error,
+            )
+        return self._finish(query, body, int(result.rcode), opt, is_secure=is_secure)
 
-    def _decide(self, query: Query, *, is_client: bool) -> Result | None:
-        """Find the result that needs nobody else; None asks for a resolution."""
-        message, question = query.message, query.question
-        rdclass = message.question[0].rdclass
-        if message.edns > 0:
+    def reply_stale(self, query: Query, *, is_resting: bool = False) -> bytes | None:
+        """Answer with what was true once, and say so (RFC 8767, RFC 8914 4.4)."""
+        entry = self._table.find_stale(query, is_resting=is_resting)
+        if entry is None or not query.is_recursive:
+            return None
+        is_absent = entry.rcode == Rcode.NXDOMAIN
+        code = EDECode.STALE_NXDOMAIN_ANSWER if is_absent else EDECode.STALE_ANSWER
+        error = show_error(Failure(code, "no newer answer could be had"))
+        return self._repeat(query, entry, entry.grow_old(), error)
+
+    def has_stale(self, query: Query) -> bool:
+        """Tell whether there is an answer for when nothing better comes in time."""
+        return self._table.find_stale(query) is not None
+
+    def _refuse(self, query: Query) -> Result | None:
+        """Say why a query is not answered, or return None."""
+        if query.edns is not None and query.edns.version > 0:
             return Result(Rcode.BADVERS)
-        if message.had_tsig:
+        if query.is_signed:
             return Result(Rcode.NOTAUTH)  # RFC 8945 5.2.1: no key is known here
-        if not is_client:
+        if not self._access.is_client(query.client):
             return _refuse(EDECode.PROHIBITED, "not a client of this resolver")
-        if rdclass == RdataClass.CH:
-            chaos = answer_chaos(question, self._identity)
-            return chaos or _refuse(EDECode.NOT_SUPPORTED, "no such name of class CH")
-        if rdclass != RdataClass.IN:
-            return _refuse(EDECode.NOT_SUPPORTED, "only the class IN is resolved")
-        if question.rdtype in META_TYPES:
-            return Result(Rcode.NOTIMP)
-        return self._know(query)
+        if not self._options.is_sound(query):
+            return Result(Rcode.FORMERR)
+        return None
 
     def _know(self, query: Query) -> Result | None:
         """Answer from what is known; without RD that is all there is."""
-        known = answer_special(query.question) or self._recall(query.question)
-        if known is None and not query.message.flags & Flag.RD:
+        question = query.question
+        if query.rdclass == RdataClass.CH:
+            chaos = answer_chaos(question, self._identity)
+            return chaos or _refuse(EDECode.NOT_SUPPORTED, "no such name of class CH")
+        if query.rdclass != RdataClass.IN:
+            return _refuse(EDECode.NOT_SUPPORTED, "only the class IN is resolved")
+        if query.rdtype in META_TYPES:
+            return Result(Rcode.NOTIMP)
+        known = self._special.answer(question)
+        known = known or self._recall(question, is_checked=not query.is_unchecked)
+        if known is None and not query.is_recursive:
             return _refuse(
                 EDECode.NOT_AUTHORITATIVE, "not in the cache, and RD is not set"
             )
         return known
 
-    def _find_client(self, text: str) -> bool:
-        try:
-            address = ip_address(text)
-        except ValueError:
-            return False
-        address = getattr(address, "ipv4_mapped", None) or address
-        return address.is_loopback or any(address in one for one in self._clients)
+    def _fall_back(self, query: Query) -> bytes | None:
+        """Answer a failure with what was known before; leave the servers alone."""
+        self._table.rest(query)
+        return self.reply_stale(query)
+
+    def _repeat(
+        self,
+        query: Query,
+        entry: Entry,
+        data: bytes | None = None,
+        error: bytes | None = None,
+    ) -> bytes | None:
+        """Send an answer again, if it is not too long for this client."""
+        is_stale = data is not None
+        opt = self._write_opt(query, entry.error if error is None else error)
+        now = self._table.now
+        body = replace(entry.body, data=entry.count_down(now) if data is None else data)
+        if len(body.data) > query.limit - len(query.head) - HEADER - len(opt):
+            return None
+        is_secure = entry.is_secure and not is_stale
+        return self._finish(query, body, entry.rcode, opt, is_secure=is_secure)
+
+    def _write_opt(self, query: Query, error: bytes, rcode: int = 0) -> bytes:
+        if query.edns is None:
+            return b""
+        options = error + self._options.answer(query)
+        return write_opt(options, wants_dnssec=query.wants_dnssec, rcode=rcode)
+
+    def _finish(
+        self, query: Query, body: Body, rcode: int, opt: bytes, *, is_secure: bool
+    ) -> bytes:
+        """Join the parts; AD only for whom it means something (RFC 6840 5.7, 5.8)."""
+        flags = QR | (query.flags & (RD | CD)) | (rcode & 0x0F)
+        if self._access.is_client(query.client):
+            flags |= RA
+        if not body.is_whole:
+            flags |= TC
+        elif is_secure and query.wants_status and not query.is_unchecked:
+            flags |= AD
+        head = write_head(flags, body, has_opt=bool(opt))
+        reply = query.wire[:2] + head + query.head + body.data + opt
+        return self._options.pad(query, reply, len(opt))
 
 
-def _question(name: Name, rdtype: RdataType) -> Question:
-    return Question((name.to_wire() or ROOT).lower(), int(rdtype))
+def _choose(
+    query: Query, result: Result
+) -> tuple[tuple[RRset, ...], tuple[RRset, ...]]:
+    """Leave out what this client did not ask for (RFC 4035 section 3.2.1, RFC 8482)."""
+    answer, authority = result.answer, result.authority
+    if query.rdtype == RdataType.ANY and query.via is Via.UDP:
+        answer = answer[:1]
+    if not query.wants_dnssec:
+        authority = tuple(one for one in authority if one.rdtype not in PROOFS)
+    return answer, authority
 
 
-def _fill(
-    writer: Writer, result: Result, has_do: bool, rdclass: int
-) -> tuple[int, int]:
-    """Write both sections; signatures and proofs are for whom asks for them."""
-    for rrset in result.answer:
-        writer.add(rrset, signed=has_do, rdclass=rdclass)
-    answers = writer.count
-    for rrset in result.authority:
-        if has_do or rrset.rdtype not in DENIAL_TYPES:
-            writer.add(rrset, signed=has_do)
-    return answers, writer.count - answers
+def _is_failed(result: Result) -> bool:
+    """Tell whether servers failed; what has been forged is no reason to repeat."""
+    return result.rcode == Rcode.SERVFAIL and result.security != Security.BOGUS
 
 
-def _is_authentic(message: Message, result: Result) -> bool:
-    """Tell whether to set AD (RFC 6840 sections 5.7 and 5.8)."""
-    wants = message.flags & Flag.AD or message.ednsflags & DO
-    is_secure = result.security == Security.SECURE and result.failure is None
-    return bool(wants and is_secure and not message.flags & Flag.CD)
-
-
-def _write_opt(message: Message, result: Result) -> bytes:
-    """Write the OPT record: our size, DO as it came (RFC 3225 section 3), an EDE."""
-    option = b""
-    if result.failure is not None:
-        text = result.failure.text.encode()[:200]
-        code = int(result.failure.code).to_bytes(2, "big")
-        option = b"\0\x0f" + (len(text) + 2).to_bytes(2, "big") + code + text
-    ttl = (int(result.rcode) >> 4) << 24 | (message.ednsflags & DO)
-    fixed = FIXED.pack(RdataType.OPT, LARGEST_DATAGRAM, ttl, len(option))
-    return ROOT + fixed + option
-
-
-def _datagram_limit(message: Message) -> int:
-    if message.edns < 0:
-        return PLAIN_DATAGRAM
-    return min(max(message.payload, PLAIN_DATAGRAM), LARGEST_DATAGRAM)
+def _is_lasting(query: Query, result: Result) -> bool:
+    return (
+        result.rcode in LASTING
+        and query.rdclass == RdataClass.IN
+        and query.rdtype != RdataType.ANY
+    )
 
 
 def _refuse(code: EDECode, text: str) -> Result:

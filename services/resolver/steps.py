@@ -108,6 +108,8 @@ class Work:
         self.lookups = 0
         self.pending: list[Question] = []
         self.shortened: set[Question] = set()
+        self.is_renewing = False
+        self.renewed: set[Question] = set()
 
     def allow_query(self, timeout: float, now: float) -> float:
         """Count one query; return how long it may take."""

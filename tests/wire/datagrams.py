@@ -1,12 +1,64 @@
 """A reactor whose datagrams stay in memory, and framing for messages by TCP."""
 
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
+from services.common.datagrams import Peer
+
 PEER = ("198.18.5.101", 5353)
+
+
+class MemoryDatagrams:
+    """The listener of `services.common.datagrams` on a network in memory."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        address: str,
+        port: int,
+        receive: Callable[[bytes, Peer], bytes | None],
+        kept: Mapping[bytes, bytes] | None = None,
+        quick: Callable[[bytes], bytes | None] | None = None,
+        known: Container[bytes] | None = None,
+    ) -> None:
+        self.receive = receive
+        self.kept: Mapping[bytes, bytes] = {} if kept is None else kept
+        self.quick = quick
+        self.known = known
+        self.received = 0
+        self.port = port
+        self.address = address
+        self.connected = None
+        self.is_open = True
+        self.written: list[bytes] = []
+        self.addresses: list[Any] = []
+        reactor.sockets.append(self)
+
+    def deliver(self, datagram: bytes, addr: Any = PEER) -> None:
+        """Let a datagram arrive."""
+        peer = Peer.at(*addr)
+        self.received += 1
+        tail = None
+        if self.known is None or peer.packed in self.known:
+            tail = self.kept.get(datagram[2:])
+            if tail is None and self.quick is not None:
+                tail = self.quick(datagram[2:])
+        reply = datagram[:2] + tail if tail else self.receive(datagram, peer)
+        if reply is not None:
+            self.send(reply, peer)
+
+    def send(self, reply: bytes, peer: Peer) -> None:
+        """Keep a reply."""
+        self.written.append(reply)
+        self.addresses.append((peer.host, peer.port))
+
+    def stop(self) -> None:
+        """Close the socket."""
+        self.is_open = False
 
 
 class Socket:
@@ -57,7 +109,7 @@ class MemoryNet(MemoryReactorClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sockets: list[Socket] = []
+        self.sockets: list[Any] = []
         self.busy_ports = 0
         self.fault: OSError | None = None
 

@@ -9,10 +9,12 @@ from typing import Any
 import dns.flags
 import dns.message
 import pytest
+from dns.edns import EDEOption
 from dns.message import Message
 from dns.rcode import Rcode
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
@@ -23,10 +25,12 @@ from services.dns.lookup import Zones
 from services.dns.master import parse_zone
 from services.dns.session import Session as Authority
 from services.dns.session import Via
+from services.resolver.access import Access, Rate
 from services.resolver.protocol import (
     IDLE_TIME,
     MOST_PIPELINED,
     VERSION_QUERY,
+    Desk,
     Probe,
     Recursion,
     TcpListener,
@@ -38,9 +42,18 @@ from services.resolver.service import Options, ResolverService, makeService, pro
 from services.resolver.session import Session
 from services.resolver.settings import Settings
 from services.resolver.steps import Ask, Outcome, Result, Steps, Trouble
+from services.resolver.table import Table
 from services.resolver.upstream.protocol import TcpAsk, Upstream
 from tests.unit.services.internet import ask_for, make_set, texts
-from tests.wire.datagrams import PEER, MemoryNet, Socket, frame, plug_in, unframe
+from tests.wire.datagrams import (
+    PEER,
+    MemoryDatagrams,
+    MemoryNet,
+    Socket,
+    frame,
+    plug_in,
+    unframe,
+)
 
 ROOT = "198.18.1.53"
 COM = "fd00::53"
@@ -76,7 +89,9 @@ class Answers:
     def __init__(self) -> None:
         self.questions: list[Question] = []
 
-    def resolve(self, question: Question) -> Steps[Result]:
+    def resolve(
+        self, question: Question, *, is_checked: bool = True, is_known: bool = False
+    ) -> Steps[Result]:
         """Ask one server, and take its outcome for a result."""
         self.questions.append(question)
         outcome: Any = yield Ask(ROOT, question, 1.0)
@@ -105,36 +120,54 @@ class Waiting:
 class Clients:
     """All that is on the clients' side, and a resolver that a test controls."""
 
-    def __init__(self, most: int = 1000, connections: int = 2) -> None:
+    def __init__(
+        self,
+        most: int = 1000,
+        connections: int = 2,
+        share: int | None = None,
+        rate: float = 0,
+    ) -> None:
         self.net = MemoryNet()
         self.answers = Answers()
         self.upstream = Waiting()
         resolver: Any = self.answers
         upstream: Any = self.upstream
-        self.recursion = Recursion(resolver, upstream, most)
-        networks = [ip_network("198.18.0.0/18")]
-        self.session = Session("resolver", networks, lambda _: None)
-        self.socket = plug_in(UdpListener(self.session, self.recursion))
-        self.factory = TcpListenerFactory(
-            self.net, self.session, self.recursion, connections
+        self.recursion = Recursion(resolver, upstream, most, share)
+        access = Access([ip_network("198.18.0.0/18")])
+        self.table = Table(
+            100_000,
+            self.net.seconds,
+            self.net.callLater,
+            longest_stale=1_000,
+            prefetches=True,
         )
+        session = Session("resolver", access, lambda *_, **__: None, self.table)
+        desk = Desk(self.net, session, self.recursion)
+        self.table.refresh = desk.refresh
+        listener = UdpListener(
+            desk, access, Rate(rate, self.net.seconds) if rate else None
+        )
+        self.socket = MemoryDatagrams(
+            self.net,
+            "::",
+            53,
+            listener.receive,
+            self.table.kept,
+            self.table.quick,
+            access.known,
+        )
+        listener.send = self.socket.send
+        self.factory = TcpListenerFactory(self.net, desk, connections, share)
 
     def connect(
         self, transport: StringTransport | None = None
     ) -> tuple[TcpListener, Any]:
         """Accept one connection."""
-        listener = self.factory.buildProtocol(None)
+        listener = self.factory.buildProtocol(IPv4Address("TCP", *PEER))
         assert listener is not None
         used = transport or StringTransport()
-        used.peerAddr = Address()
         listener.makeConnection(used)
         return listener, used
-
-
-class Address:
-    """Where a client's connection comes from."""
-
-    host = PEER[0]
 
 
 def make_query(name: str = "www.com", identity: int = 7, **options: Any) -> bytes:
@@ -183,7 +216,7 @@ def test_equal_questions_wait_for_one_resolution() -> None:
     for identity in range(3):
         clients.socket.deliver(make_query(identity=identity))
     clients.upstream.end()
-    clients.socket.deliver(make_query())
+    clients.socket.deliver(make_query("ftp.com"))
 
     assert [read(one).id for one in clients.socket.written] == [0, 1, 2]
     assert len(clients.answers.questions) == 2
@@ -221,18 +254,163 @@ def test_a_mistake_of_ours_is_a_servfail_to_the_client() -> None:
     assert second.rcode() == Rcode.NOERROR
 
 
-@pytest.mark.parametrize("is_closed", [False, True], ids=["no way back", "closed"])
-def test_an_answer_that_cannot_be_sent_is_lost(is_closed: bool) -> None:
-    """The client has gone, or never was: a forged sender may have the port 0."""
+def test_what_was_answered_once_is_answered_again_at_once() -> None:
+    """Without a resolution, and for every client; the letters' case comes back."""
     clients = Clients()
     clients.socket.deliver(make_query())
-
-    if is_closed:
-        clients.socket.protocol.transport = None
-    clients.socket.fault = OSError("Invalid argument")
     clients.upstream.end()
 
-    assert clients.socket.written == []
+    clients.socket.deliver(make_query(identity=8))
+    clients.socket.deliver(make_query("WwW.com", identity=9), ("198.18.5.102", 53))
+
+    assert len(clients.answers.questions) == 1
+    assert [read(one).id for one in clients.socket.written] == [7, 8, 9]
+    assert str(read(clients.socket.written[2]).question[0].name) == "WwW.com."
+
+
+def test_a_stranger_gets_nothing_out_of_the_table() -> None:
+    """What is quick must not be open to everybody."""
+    clients = Clients()
+    for _ in range(2):
+        clients.socket.deliver(make_query())
+    clients.upstream.end()
+    clients.socket.deliver(make_query())
+
+    clients.socket.deliver(make_query(), ("203.0.113.9", 53))
+
+    assert len(clients.table.kept) == 1
+    assert read(clients.socket.written[-1]).rcode() == Rcode.REFUSED
+
+
+def test_one_client_cannot_take_all_places() -> None:
+    """One that asks for a thousand slow names must not keep the others waiting."""
+    clients = Clients(share=1)
+
+    clients.socket.deliver(make_query("a.com", identity=1))
+    clients.socket.deliver(make_query("b.com", identity=2))
+    clients.socket.deliver(make_query("b.com", identity=3), ("198.18.5.102", 53))
+
+    assert [read(one).id for one in clients.socket.written] == [2]
+    assert read(clients.socket.written[0]).rcode() == Rcode.SERVFAIL
+    assert clients.recursion.waiting == 2
+
+
+def test_one_client_cannot_take_all_connections() -> None:
+    """The others find a place."""
+    clients = Clients(connections=3, share=1)
+    clients.connect()
+
+    refused = clients.factory.buildProtocol(IPv4Address("TCP", *PEER))
+    other = clients.factory.buildProtocol(IPv4Address("TCP", "198.18.5.102", 53))
+
+    assert refused is None
+    assert other is not None
+
+
+def test_who_asks_too_much_is_slowed_down() -> None:
+    """A forged address cannot be answered to much; a real client can use TCP."""
+    clients = Clients(rate=2)
+
+    for identity in range(6):
+        clients.socket.deliver(make_query("localhost", identity=identity))
+    clients.net.advance(1)
+    clients.socket.deliver(make_query("localhost", identity=7))
+
+    replies = [read(one) for one in clients.socket.written]
+    assert [one.id for one in replies] == [0, 1, 3, 5, 7]
+    assert [bool(one.flags & dns.flags.TC) for one in replies] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def stale(reply: bytes) -> list[int]:
+    """List a reply's extended errors."""
+    return [int(one.code) for one in read(reply).options if isinstance(one, EDEOption)]
+
+
+def begin_stale() -> Clients:
+    """Let an answer be known that is over."""
+    clients = Clients()
+    clients.socket.deliver(make_query(use_edns=0))
+    clients.upstream.end()
+    clients.socket.written.clear()
+    clients.net.advance(61)
+    return clients
+
+
+def test_an_old_answer_is_better_than_none_in_time() -> None:
+    """RFC 8767 section 5: the client waits 1.8 seconds, then gets what was true."""
+    clients = begin_stale()
+
+    clients.socket.deliver(make_query(use_edns=0))
+    clients.net.advance(1.79)
+    before = list(clients.socket.written)
+    clients.net.advance(0.02)
+
+    assert before == []
+    assert stale(clients.socket.written[0]) == [3]
+    assert read(clients.socket.written[0]).answer[0].ttl == 30
+
+
+def test_who_got_an_old_answer_gets_no_second() -> None:
+    """The new one is for the next."""
+    clients = begin_stale()
+    clients.socket.deliver(make_query(use_edns=0))
+    clients.net.advance(1.81)
+
+    clients.upstream.end()
+    clients.socket.deliver(make_query(use_edns=0))
+
+    assert list(map(stale, clients.socket.written)) == [[3], []]
+
+
+def test_a_new_answer_in_time_is_the_only_one() -> None:
+    """The clock for the old one is stopped."""
+    clients = begin_stale()
+    clients.socket.deliver(make_query(use_edns=0))
+    clients.net.advance(1)
+
+    clients.upstream.end()
+
+    assert list(map(stale, clients.socket.written)) == [[]]
+    assert clients.net.getDelayedCalls() == []
+
+
+def test_an_answer_that_is_nearly_over_is_asked_for_again() -> None:
+    """Once, and the client does not wait for it."""
+    clients = Clients()
+    clients.socket.deliver(make_query())
+    clients.upstream.end()
+    clients.net.advance(55)
+
+    for _ in range(2):
+        clients.socket.deliver(make_query())
+    asked = len(clients.answers.questions)
+    clients.upstream.end()
+    clients.net.advance(2)
+    clients.socket.deliver(make_query())
+
+    assert asked == 2
+    assert [read(one).answer[0].ttl for one in clients.socket.written] == [60, 5, 5, 58]
+
+
+def test_an_answer_that_cannot_be_renewed_lives_to_its_end() -> None:
+    """It is still true; nobody is told of the failure."""
+    clients = Clients()
+    clients.socket.deliver(make_query())
+    clients.upstream.end()
+    clients.net.advance(55)
+
+    clients.socket.deliver(make_query())
+    clients.upstream.end(RuntimeError("a bug"))
+    clients.socket.deliver(make_query())
+
+    assert [read(one).rcode() for one in clients.socket.written] == [Rcode.NOERROR] * 3
+    assert len(clients.answers.questions) == 2
 
 
 @given(st.binary(max_size=600))
@@ -418,12 +596,12 @@ def test_an_answer_for_a_client_that_has_gone_is_dropped() -> None:
     listener, transport = clients.connect()
     listener.dataReceived(frame(make_query()))
 
-    refused = clients.factory.buildProtocol(None)
+    refused = clients.factory.buildProtocol(IPv4Address("TCP", *PEER))
     listener.connectionLost(Fault(ConnectionDone()))
     clients.upstream.end()
 
     assert refused is None
-    assert clients.factory.buildProtocol(None) is not None
+    assert clients.factory.buildProtocol(IPv4Address("TCP", *PEER)) is not None
     assert transport.value() == b""
     assert clients.net.getDelayedCalls() == []
 
@@ -633,6 +811,12 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "settings.json"
     file.write_text(json.dumps(SETTINGS))
     return file
+
+
+@pytest.fixture(autouse=True)
+def listen_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the service take its clients' datagrams from the network in memory."""
+    monkeypatch.setattr("services.resolver.service.Datagrams", MemoryDatagrams)
 
 
 def make_service(config: Path, net: Any = None) -> ResolverService:

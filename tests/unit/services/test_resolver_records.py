@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.resolver import names, records
-from services.resolver.records import MessageError, RRset, Writer, read_message
+from services.resolver.records import MessageError, RRset, read_message
 from tests.unit.services.internet import ask_for, make_set, reply_to, texts
 
 QUESTION = ask_for("www.example.com")
@@ -50,25 +50,6 @@ def test_a_reply_is_read_into_sets() -> None:
     assert texts(message.authority)[1] == "example.com. NSEC a.example.com. NS SOA"
     assert texts(message.additional)[0] == "mail.example.com. MX 10 mx.example.com."
     assert texts(message.additional)[2].endswith('"!x!y!" r.example.com.')
-
-
-def test_what_is_written_can_be_read_by_others() -> None:
-    """Names are compressed, also against the targets of aliases."""
-    message = read_message(reply_to(QUESTION, LINES).to_wire())
-    writer = Writer(QUESTION.owner + b"\0\1\0\1")
-
-    for rrset in message.answer + message.authority:
-        writer.add(rrset, signed=True)
-    counts = b"\0\1" + writer.count.to_bytes(2, "big") + bytes(4)
-    read = dns.message.from_wire(writer.finish(b"\0\1\x84\0" + counts))
-
-    lines = [line for rrset in read.answer for line in rrset.to_text().split("\n")]
-    assert lines[0] == "www.example.com. 60 IN CNAME WWW.other.example.com."
-    assert sorted(lines[1:3]) == [
-        "WWW.other.example.com. 40 IN A 192.0.2.1",
-        "WWW.other.example.com. 40 IN A 192.0.2.2",
-    ]
-    assert sum(map(len, read.answer)) == 7
 
 
 @pytest.mark.parametrize(

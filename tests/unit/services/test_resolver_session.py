@@ -1,5 +1,6 @@
 """The resolver's talk with clients: who is served, and the shape of replies."""
 
+from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
 
@@ -14,11 +15,15 @@ from dns.tsig import Key
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.resolver.access import Access
 from services.resolver.cache import Failure
 from services.resolver.names import to_text
+from services.resolver.query import Query, Via
 from services.resolver.records import Question
-from services.resolver.session import Query, Session
+from services.resolver.session import Session
+from services.resolver.special import Special
 from services.resolver.steps import Result
+from services.resolver.table import Table
 from tests.unit.services.internet import make_set
 
 CLIENT = "198.18.5.101"
@@ -26,13 +31,19 @@ STRANGER = "203.0.113.9"
 KNOWN = make_set("known.example.", 60, "A", "192.0.2.1")
 
 
-def recall(question: Question) -> Result | None:
+def recall(question: Question, *, is_checked: bool = True) -> Result | None:
     """Know one name."""
     is_known = to_text(question.owner) == "known.example."
     return Result(Rcode.NOERROR, (KNOWN,)) if is_known else None
 
 
-SESSION = Session("resolver.isp.net", [ip_network("198.18.0.0/18")], recall)
+def make_session(
+    known: Callable[..., Result | None] = recall, now: float = 0.0, **options: Any
+) -> Session:
+    """Make a session that has answered nothing yet."""
+    networks = [ip_network("198.18.0.0/18"), ip_network("fd00:1::/48")]
+    table = Table(100_000, lambda: now, lambda *_: None)
+    return Session("resolver.isp.net", Access(networks), known, table, **options)
 
 
 def make_query(
@@ -43,20 +54,21 @@ def make_query(
 
 
 def exchange(
-    query: Message | bytes, client: str = CLIENT, *, over_tcp: bool = False
+    query: Message | bytes, client: str = CLIENT, via: Via = Via.UDP
 ) -> Message:
     """Send a message and read the reply that comes at once."""
     wire = query if isinstance(query, bytes) else query.to_wire()
-    reply = SESSION.receive(wire, client, over_tcp=over_tcp)
+    reply = make_session().receive(wire, client, via)
     assert isinstance(reply, bytes)
     return dns.message.from_wire(reply)
 
 
-def finish(query: Message, result: Result, *, over_tcp: bool = False) -> bytes:
+def finish(query: Message, result: Result, via: Via = Via.UDP) -> bytes:
     """Hand a resolution's result to the client that asked."""
-    waiting = SESSION.receive(query.to_wire(), CLIENT, over_tcp=over_tcp)
+    session = make_session()
+    waiting = session.receive(query.to_wire(), CLIENT, via)
     assert isinstance(waiting, Query)
-    return SESSION.reply(waiting, result)
+    return session.reply(waiting, result)
 
 
 def errors(reply: Message) -> list[int]:
@@ -66,7 +78,7 @@ def errors(reply: Message) -> list[int]:
 
 def test_a_question_that_is_not_known_is_to_be_resolved() -> None:
     """The session decides; others do the asking."""
-    query = SESSION.receive(make_query("a.b.", "MX").to_wire(), CLIENT, over_tcp=False)
+    query = make_session().receive(make_query("a.b.", "MX").to_wire(), CLIENT, Via.UDP)
 
     assert isinstance(query, Query)
     assert str(query.question) == "a.b. MX"
@@ -104,7 +116,7 @@ def test_a_reply_is_never_replied_to() -> None:
     query = make_query()
     query.flags |= dns.flags.QR
 
-    assert SESSION.receive(query.to_wire(), CLIENT, over_tcp=False) is None
+    assert make_session().receive(query.to_wire(), CLIENT, Via.UDP) is None
 
 
 @pytest.mark.parametrize(
@@ -122,7 +134,7 @@ def test_a_reply_is_never_replied_to() -> None:
 )
 def test_malformed_messages_get_an_error(wire: bytes, rcode: Rcode) -> None:
     """The id and RD come back, so that the asker knows what is meant."""
-    reply = SESSION.receive(wire, CLIENT, over_tcp=False)
+    reply = make_session().receive(wire, CLIENT, Via.UDP)
 
     assert isinstance(reply, bytes)
     assert reply[:2] == b"\x12\x34"
@@ -200,12 +212,62 @@ def test_special_names_never_leave_the_machine(
     assert bool(reply.authority) == (not data)
 
 
-@pytest.mark.parametrize("name", ["1.16.172.in-addr.arpa", "www.test", "printer.local"])
-def test_private_names_are_looked_up_in_the_lab(name: str) -> None:
-    """The lab has its own root: what it serves there must be found."""
-    query = SESSION.receive(make_query(name).to_wire(), CLIENT, over_tcp=False)
+@pytest.mark.parametrize(
+    "name",
+    ["5.18.198.in-addr.arpa", "1.0.0.0.d.f.ip6.arpa", "www.test", "printer.local"],
+)
+def test_what_the_lab_may_have_is_looked_up_there(name: str) -> None:
+    """The lab has its own root and inverse zones: what it serves must be found."""
+    own = [ip_network("198.18.0.0/18"), ip_network("fd00:1::/48")]
+    session = make_session(special=Special(own=own))
 
-    assert isinstance(query, Query)
+    assert isinstance(
+        session.receive(make_query(name).to_wire(), CLIENT, Via.UDP), Query
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "rdtype", "rcode", "owner"),
+    [
+        ("9.0.0.10.in-addr.arpa", "PTR", "NXDOMAIN", "10.in-addr.arpa."),
+        ("2.127.in-addr.arpa", "PTR", "NXDOMAIN", "127.in-addr.arpa."),
+        ("1.31.172.in-addr.arpa", "PTR", "NXDOMAIN", "31.172.in-addr.arpa."),
+        ("168.192.in-addr.arpa", "PTR", "NOERROR", "168.192.in-addr.arpa."),
+        ("1.0.d.f.ip6.arpa", "PTR", "NXDOMAIN", "d.f.ip6.arpa."),
+        ("0.a.e.f.ip6.arpa", "PTR", "NXDOMAIN", "a.e.f.ip6.arpa."),
+        ("lamp.home.arpa", "A", "NXDOMAIN", "home.arpa."),
+        ("_dns.resolver.arpa", "SVCB", "NXDOMAIN", "resolver.arpa."),
+    ],
+)
+def test_private_zones_are_empty(
+    name: str, rdtype: str, rcode: str, owner: str
+) -> None:
+    """RFC 6303, 8375, 9462 6.4: no server on the Internet can know them."""
+    reply = exchange(make_query(name, rdtype))
+
+    assert reply.rcode() == Rcode[rcode]
+    assert [str(one.name) for one in reply.authority] == [owner]
+
+
+@pytest.mark.parametrize(("rdtype", "count"), [("SOA", 1), ("NS", 1), ("ANY", 1)])
+def test_a_private_zone_has_a_head(rdtype: str, count: int) -> None:
+    """RFC 6303 3: it is a zone like any other, with nothing in it."""
+    reply = exchange(make_query("10.in-addr.arpa", rdtype))
+
+    assert len(reply.answer) == count
+
+
+def test_the_way_by_tls_can_be_discovered() -> None:
+    """RFC 9462 4: a client that knows the address alone learns of port and name."""
+    session = make_session(special=Special("resolver.isp.net", port=853))
+    query = make_query("_dns.resolver.arpa", "SVCB")
+
+    reply = session.receive(query.to_wire(), CLIENT, Via.UDP)
+
+    assert isinstance(reply, bytes)
+    assert str(dns.message.from_wire(reply).answer[0][0]) == (
+        '1 resolver.isp.net. alpn="dot" port="853"'
+    )
 
 
 @pytest.mark.parametrize("failure", [None, Failure(EDECode.OTHER, "broken")])
@@ -234,29 +296,29 @@ def test_a_failure_is_explained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "over_tcp", "limit"),
+    ("options", "via", "limit"),
     [
-        ({}, False, 512),
-        ({"use_edns": 0, "payload": 100}, False, 512),
-        ({"use_edns": 0, "payload": 1000}, False, 1000),
-        ({"use_edns": 0, "payload": 65535}, False, 1232),
-        ({}, True, 65535),
+        ({}, Via.UDP, 512),
+        ({"use_edns": 0, "payload": 100}, Via.UDP, 512),
+        ({"use_edns": 0, "payload": 1000}, Via.UDP, 1000),
+        ({"use_edns": 0, "payload": 65535}, Via.UDP, 1232),
+        ({}, Via.TCP, 65535),
     ],
     ids=["plain", "too small", "as asked", "capped", "TCP"],
 )
 def test_a_reply_is_never_longer_than_the_client_takes(
-    options: dict[str, Any], over_tcp: bool, limit: int
+    options: dict[str, Any], via: Via, limit: int
 ) -> None:
     """TC sends the client to TCP; a fragment would be lost or forged."""
     data = [f"192.0.2.{number}" for number in range(200)]
     result = Result(Rcode.NOERROR, (make_set("www.example.", 60, "A", *data),))
 
-    wire = finish(make_query(**options), result, over_tcp=over_tcp)
+    wire = finish(make_query(**options), result, via)
     reply = dns.message.from_wire(wire)
 
     assert len(wire) <= limit
-    assert bool(reply.flags & dns.flags.TC) == (not over_tcp)
-    assert len(reply.answer) == over_tcp
+    assert bool(reply.flags & dns.flags.TC) == (via is Via.UDP)
+    assert len(reply.answer) == (via is Via.TCP)
 
 
 def test_padding_is_for_encrypted_transports_only() -> None:
@@ -273,7 +335,8 @@ def test_padding_is_for_encrypted_transports_only() -> None:
 @pytest.mark.parametrize("rdtype", ["A", "TYPE65280", "HTTPS", "RRSIG"])
 def test_every_type_of_data_may_be_asked_for(rdtype: str) -> None:
     """RFC 3597: a new type needs no new resolver."""
-    query = SESSION.receive(make_query(rdtype=rdtype).to_wire(), CLIENT, over_tcp=False)
+    wire = make_query(rdtype=rdtype).to_wire()
+    query = make_session().receive(wire, CLIENT, Via.UDP)
 
     assert isinstance(query, Query)
 
@@ -281,7 +344,7 @@ def test_every_type_of_data_may_be_asked_for(rdtype: str) -> None:
 @given(st.binary(max_size=600))
 def test_arbitrary_bytes_never_break_the_session(wire: bytes) -> None:
     """Whatever comes, there is a reply, a question or silence; no exception."""
-    SESSION.receive(wire, CLIENT, over_tcp=False)
+    make_session().receive(wire, CLIENT, Via.UDP)
 
 
 @given(st.data())
@@ -291,8 +354,10 @@ def test_mutated_queries_never_break_the_session(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         wire[data.draw(st.integers(0, len(wire) - 1))] = data.draw(st.integers(0, 255))
 
-    reply = SESSION.receive(bytes(wire), CLIENT, over_tcp=False)
+    session = make_session()
+
+    reply = session.receive(bytes(wire), CLIENT, Via.UDP)
 
     if isinstance(reply, Query):
-        SESSION.reply(reply, Result(Rcode.NOERROR, (KNOWN,)))
+        session.reply(reply, Result(Rcode.NOERROR, (KNOWN,)))
         assert reply.question.rdtype != RdataType.OPT
