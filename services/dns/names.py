@@ -5,9 +5,26 @@ The length bytes of labels are below every letter, so ``bytes.lower`` leaves the
 
 from collections.abc import Iterator
 
+import dns.name
+
 Owner = bytes
 
 ROOT: Owner = b"\0"
+
+
+def from_text(text: str) -> Owner:
+    """Return the wire form of a name, absolute whether or not it ends in a dot.
+
+    Raises `dns.exception.DNSException` for what is no name.
+    """
+    wire = dns.name.from_text(text).to_wire()
+    assert wire is not None
+    return wire.lower()
+
+
+def to_text(owner: Owner) -> str:
+    """Write a name as master files do (RFC 1035 section 5.1)."""
+    return dns.name.from_wire(owner, 0)[0].to_text()
 
 
 def labels(owner: Owner) -> Iterator[bytes]:

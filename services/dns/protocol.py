@@ -1,7 +1,7 @@
 """Carry DNS messages between sockets and a `Session` (RFC 1035 4.2, RFC 7766)."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,46 +10,69 @@ from twisted.protocols.basic import Int16StringReceiver
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
+from services.common.datagrams import Peer
+from services.common.log import log
 from services.dns.session import Session, Via
 
-DATAGRAM = Via()
-STREAM = Via(is_stream=True)
+MOST_WAITING = 100  # queries of one connection whose replies are still to come
+IPV4_IN_IPV6 = "::ffff:"
 
 
-class Datagrams(DatagramProtocol):
-    """Answer each datagram with at most one."""
+def answer_datagrams(
+    session: Session, send: Callable[[bytes, Peer], None]
+) -> Callable[[bytes, Peer], bytes | None]:
+    """Return what `services.common.datagrams` asks; late replies go by ``send``."""
 
-    transport: Any
-    noisy = False
+    def receive(wire: bytes, peer: Peer) -> bytes | None:
+        reply = session.receive(wire, Via(False, peer.host, peer.port))
+        if reply is None or isinstance(reply, bytes):
+            return reply
+        if isinstance(reply, Deferred):
+            reply.addCallbacks(send_late, _report, callbackArgs=(peer,))
+            return None
+        for message in reply:
+            send(message, peer)
+        return None
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def send_late(message: bytes | None, peer: Peer) -> None:
+        if message is not None:
+            send(message, peer)
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """Pass one message on, and its reply back."""
-        reply = self._session.receive(datagram, DATAGRAM)
-        if reply is not None:
-            # Where there is no way back, as to port 0, the reply is lost.
-            with suppress(OSError):
-                self.transport.write(reply, addr)
+    return receive
+
+
+def _report(failure: Failure) -> None:
+    """Log an error of ours; the client asks again."""
+    log("no reply", level="error", traceback=failure.getTraceback())
 
 
 class Stream(Int16StringReceiver, TimeoutMixin):
-    """One connection; any number of queries, answered in their order.
+    """One connection; any number of queries, each answered when its reply is there.
 
-    A client that does not read its answers is not read from either, and one that
-    says nothing for a while is let go (RFC 7766 section 6.2.3).
+    A reply that takes long, or many messages, does not hold up others (RFC 7766
+    section 6.2.1.1).  A client that does not read its answers is not read from either,
+    and one that says nothing for a while is let go (section 6.2.3).
     """
 
     transport: Any
 
     def __init__(
-        self, session: Session, idle: float, clock: Any, on_end: Callable[[], None]
+        self,
+        session: Session,
+        idle: float,
+        clock: Any,
+        on_end: Callable[[], None],
+        via: Via,
     ) -> None:
         self._session = session
         self._idle = idle
         self._on_end = on_end
         self._clock = clock
+        self._via = via
+        self._waiting = 0
+        self._series: deque[Iterator[bytes]] = deque()
+        self._is_full = False  # whether the client does not read
+        self._is_drawing = False
 
     def connectionMade(self) -> None:
         """Start the clock; be told to pause when the client does not read."""
@@ -59,9 +82,65 @@ class Stream(Int16StringReceiver, TimeoutMixin):
     def stringReceived(self, string: bytes) -> None:
         """Pass one message on, and its reply back."""
         self.resetTimeout()
-        reply = self._session.receive(string, STREAM)
-        if reply is not None:
+        reply = self._session.receive(string, self._via)
+        if reply is None:
+            return
+        if isinstance(reply, bytes):
             self.sendString(reply)
+            return
+        self._waiting += 1
+        if isinstance(reply, Deferred):
+            reply.addCallbacks(self._send_late, _report).addBoth(self._end_one)
+        else:
+            self._series.append(iter(reply))
+            self._draw()
+        self._regulate()
+
+    def _send_late(self, reply: bytes | None) -> None:
+        if reply is not None and self.connected:
+            self.resetTimeout()
+            self.sendString(reply)
+
+    def _end_one(self, _: Any) -> None:
+        self._waiting -= 1
+        self._regulate()
+
+    def _draw(self) -> None:
+        """Send messages of long replies, in turn, for as long as there is room."""
+        if self._is_drawing:
+            return
+        self._is_drawing = True
+        try:
+            while self._series and not self._is_full and self.connected:
+                series = self._series.popleft()
+                message = next(series, None)
+                if message is None:
+                    self._waiting -= 1
+                else:
+                    self._series.append(series)
+                    self.sendString(message)
+        finally:
+            self._is_drawing = False
+
+    def _regulate(self) -> None:
+        """Read on only while the client reads, and not too much is under way."""
+        must_pause = self._is_full or self._waiting >= MOST_WAITING
+        if must_pause and not self.paused:
+            Int16StringReceiver.pauseProducing(self)
+        elif self.paused and not must_pause and self.connected:
+            Int16StringReceiver.resumeProducing(self)
+
+    def pauseProducing(self) -> None:
+        """Stop: the client does not read."""
+        self._is_full = True
+        self._regulate()
+
+    def resumeProducing(self) -> None:
+        """Go on: the client has read, which shows that it is there, too."""
+        self._is_full = False
+        self.resetTimeout()
+        self._draw()
+        self._regulate()
 
     def stopProducing(self) -> None:
         """End with the connection, as everything here does."""
@@ -75,32 +154,52 @@ class Stream(Int16StringReceiver, TimeoutMixin):
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
-        """Stop the clock."""
+        """Stop the clock, and long replies."""
+        self.connected = False
         self.setTimeout(None)
+        self._series.clear()
         self._on_end()
 
 
 class Streams(ServerFactory):
-    """Accept so many connections and no more."""
+    """Accept so many connections, of one client and in all, and no more."""
 
     noisy = False
 
-    def __init__(self, session: Session, limit: int, idle: float, clock: Any) -> None:
+    def __init__(
+        self,
+        session: Session,
+        limit: int,
+        idle: float,
+        clock: Any,
+        *,
+        limit_of_client: int = 0,
+        is_encrypted: bool = False,
+    ) -> None:
         self._session = session
         self._limit = limit
+        self._limit_of_client = limit_of_client or limit
         self._idle = idle
         self._clock = clock
-        self._open = 0
+        self._is_encrypted = is_encrypted
+        self._open: Counter[str] = Counter()
 
     def buildProtocol(self, addr: Any) -> Stream | None:
         """Accept a connection, or close it at once where there are enough."""
-        if self._open >= self._limit:
+        host = getattr(addr, "host", "").removeprefix(IPV4_IN_IPV6)
+        if (
+            self._open.total() >= self._limit
+            or self._open[host] >= self._limit_of_client
+        ):
             return None
-        self._open += 1
-        return Stream(self._session, self._idle, self._clock, self._end)
+        self._open[host] += 1
+        via = Via(True, host, getattr(addr, "port", 0), self._is_encrypted)
 
-    def _end(self) -> None:
-        self._open -= 1
+        def end() -> None:
+            self._open[host] -= 1
+            self._open += Counter()  # forget who has none
+
+        return Stream(self._session, self._idle, self._clock, end, via)
 
 
 class Asker(DatagramProtocol):

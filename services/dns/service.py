@@ -1,5 +1,7 @@
 """``twist lab-dns``: read the settings and the zones, listen, say ready."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,17 +10,21 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from services.common.cookies import SECRET, Cookies
+from services.common.datagrams import Datagrams, Peer
 from services.common.log import log
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
+from services.common.tls import Encrypted
+from services.dns.limit import Limit
 from services.dns.lookup import Zones
 from services.dns.master import ZoneFileError, read_zone
-from services.dns.protocol import Asker, Datagrams, Streams
+from services.dns.names import to_text
+from services.dns.protocol import Asker, Streams, answer_datagrams
 from services.dns.session import Session
 from services.dns.settings import Settings
 
 CONFIG = "/etc/netarium/settings.json"
-LARGEST_QUERY = 4096
 PROBE_SECONDS = 1.0
 # `version.bind CH TXT`, which every name server of ours answers, whatever it serves.
 PROBE = b"\x4e\x54\0\0\0\1\0\0\0\0\0\0\x07version\x04bind\0\0\x10\0\x03"  # RFC 1035 4.1
@@ -42,30 +48,59 @@ class DnsService(Service):
         self._settings = settings
         self._session = session
         self._reactor = reactor
+        self._datagrams: list[Datagrams] = []
         self._ports: list[Any] = []
 
     def startService(self) -> None:
         """Open the ports, then announce that questions are answered."""
         super().startService()
-        settings = self._settings
-        for address in settings.listen:
-            streams = Streams(
-                self._session,
-                settings.tcp_connections,
-                settings.tcp_idle,
-                self._reactor,
+        for address in self._settings.listen:
+            self._listen(address)
+        announce(lambda: probe(self._settings, self._reactor), self._reactor)
+
+    def _listen(self, address: str) -> None:
+        settings, session = self._settings, self._session
+
+        def send(reply: bytes, peer: Peer) -> None:
+            datagrams.send(reply, peer)
+
+        receive = answer_datagrams(session, send)
+        # Where replies are limited or cookies checked each sender is looked at.
+        kept = session.kept if settings.rate_limit == 0 else None
+        datagrams = Datagrams(self._reactor, address, settings.port, receive, kept)
+        self._datagrams.append(datagrams)
+        plain = self._make_streams(is_encrypted=False)
+        self._ports.append(
+            self._reactor.listenTCP(settings.port, plain, interface=address)
+        )
+        if settings.certificate:
+            encrypted = Encrypted(
+                self._make_streams(is_encrypted=True),
+                settings.certificate,
+                settings.key,
+                clock=self._reactor,
             )
-            self._ports += [
-                self._reactor.listenUDP(
-                    settings.port, Datagrams(self._session), address, LARGEST_QUERY
-                ),
-                self._reactor.listenTCP(settings.port, streams, interface=address),
-            ]
-        announce(lambda: probe(settings, self._reactor), self._reactor)
+            self._ports.append(
+                self._reactor.listenTCP(settings.tls_port, encrypted, interface=address)
+            )
+
+    def _make_streams(self, *, is_encrypted: bool) -> Streams:
+        settings = self._settings
+        return Streams(
+            self._session,
+            settings.tcp_connections,
+            settings.tcp_idle,
+            self._reactor,
+            limit_of_client=settings.tcp_connections_of_client,
+            is_encrypted=is_encrypted,
+        )
 
     def stopService(self) -> "Deferred[Any]":
         """Close the ports."""
         super().stopService()
+        for datagrams in self._datagrams:
+            datagrams.stop()
+        self._datagrams.clear()
         ports, self._ports = self._ports, []
         return DeferredList([maybeDeferred(port.stopListening) for port in ports])
 
@@ -79,8 +114,30 @@ def makeService(options: Options, reactor: Any = None) -> DnsService:
         zones = [read_zone(Path(one.file), one.origin) for one in settings.zones]
     except ZoneFileError as error:
         raise SettingsError(str(error)) from error
-    log("zones read", zones=[str(zone.origin) for zone in zones])
-    return DnsService(settings, Session(settings.name, Zones(zones)), reactor)
+    log("zones read", zones=[to_text(zone.origin) for zone in zones])
+    session = make_session(settings, Zones(zones), reactor)
+    return DnsService(settings, session, reactor)
+
+
+def make_session(settings: Settings, zones: Zones, reactor: Any) -> Session:
+    """Build what answers messages; the secret of cookies is new at each start."""
+    try:
+        secret = bytes.fromhex(settings.cookie_secret) or os.urandom(SECRET)
+        cookies = Cookies(secret)
+    except ValueError as error:
+        raise SettingsError(f"cookie_secret: {error}") from error
+    limit = None
+    if settings.rate_limit:
+        limit = Limit(settings.rate_limit, settings.rate_slip, reactor.seconds)
+    return Session(
+        settings.name,
+        zones,
+        cookies=cookies,
+        limit=limit,
+        now=time.time,
+        idle=settings.tcp_idle,
+        is_minimal=settings.minimal_responses,
+    )
 
 
 def probe(settings: Settings, reactor: Any) -> "Deferred[None]":

@@ -8,9 +8,14 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from services.dns.names import Owner, ancestors, is_inside, order_key
+from services.dns.names import Owner, ancestors, is_inside, order_key, to_text
 
-SOA, RRSIG, NSEC3 = 6, 46, 50  # RFC 1035, RFC 4034, RFC 5155
+NS, SOA, DNAME = 2, 6, 39  # RFC 1035, RFC 6672
+RRSIG, NSEC3 = 46, 50  # RFC 4034, RFC 5155
+ENDS = frozenset((NS, DNAME))  # at these the zone's own names end, or turn aside
+
+
+APART = frozenset((RRSIG, NSEC3))  # not kept as sets of a name's node
 
 
 class Record(NamedTuple):
@@ -54,22 +59,30 @@ class Zone:
     ``nodes`` maps every owner to its sets, empty non-terminals (RFC 4592 section
     2.2.2) included; read it freely, but change it by `put` and `remove` only.  NSEC3
     records have names of their own, apart from the zone's: ``hashed`` maps owners
-    to them.
+    to them.  ``cuts`` are the names with NS, but for the origin, or with DNAME.
     """
 
     def __init__(self, origin: Owner) -> None:
         self.origin = origin
         self.nodes: dict[Owner, Node] = {origin: ()}
         self.hashed: dict[Owner, RRset] = {}
+        self.cuts: set[Owner] = set()
         self._order: list[tuple[bytes, Owner]] | None = None
         self._hashes: list[Owner] | None = None
         self._before: dict[Owner, tuple[Node, RRset | None]] | None = None
 
     @classmethod
     def from_records(cls, origin: Owner, records: Iterable[Record]) -> "Zone":
-        """Build a zone; RRSIGs join the sets that they cover, wherever they stand."""
+        """Build a zone; RRSIGs join the sets that they cover, wherever they stand.
+
+        Raises ValueError for a name outside the zone.
+        """
         zone = cls(origin)
-        zone.add(records)
+        early: list[Record] = []
+        for record in records:
+            if not zone.take(record):
+                early.append(record)
+        zone.add(early)
         return zone
 
     @property
@@ -95,7 +108,12 @@ class Zone:
     # Changes
 
     def put(self, owner: Owner, rrset: RRset) -> None:
-        """Add a set, or put it in the place of the one that is there."""
+        """Add a set, or put it in the place of the one that is there.
+
+        Raises ValueError for a name outside the zone.
+        """
+        if owner not in self.nodes and not is_inside(owner, self.origin):
+            raise ValueError(f"{to_text(owner)} is not in {to_text(self.origin)}")
         self._note(owner)
         if rrset.rdtype == NSEC3:
             if owner not in self.hashed and self._hashes is not None:
@@ -120,7 +138,7 @@ class Zone:
         if owner not in self.nodes:
             return
         left = tuple(one for one in self.nodes[owner] if one.rdtype != rdtype)
-        self.nodes[owner] = left
+        self._set(owner, left)
         for name in ancestors(owner):
             if name == self.origin or self.nodes.get(name) or self._has_below(name):
                 break
@@ -237,6 +255,31 @@ class Zone:
             if self._order is not None:
                 insort(self._order, (order_key(name), name))
         self.nodes[owner] = node
+        if any(
+            one[0] == DNAME or (one[0] == NS and owner != self.origin) for one in node
+        ):
+            self.cuts.add(owner)
+        else:
+            self.cuts.discard(owner)
+
+    def take(self, record: Record) -> bool:
+        """Add one record; tell whether there was a place for it.
+
+        There is none for an RRSIG that comes before what it covers.
+        """
+        owner, rdtype, ttl, rdata = record
+        node = self.nodes.get(owner)
+        if node is None and rdtype not in APART:
+            self.put(owner, RRset(rdtype, ttl, (rdata,)))
+            return True
+        kind = int.from_bytes(rdata[:2], "big") if rdtype == RRSIG else rdtype
+        old = self.get(owner, kind)
+        if old is None:
+            if rdtype == RRSIG:
+                return False
+            old = RRset(rdtype, ttl, ())
+        self.put(owner, _changed(old, record, rdtype == RRSIG, False))
+        return True
 
     def _merge(self, records: Iterable[Record], *, is_removal: bool) -> None:
         """Change sets record by record; a signature goes with the set it covers."""

@@ -631,7 +631,7 @@ class Servers:
 def answer(query: bytes) -> bytes:
     """Answer as the server of com does, which takes any case of letters."""
     reply = AUTHORITIES[COM].receive(query, Via(is_stream=True))
-    assert reply is not None
+    assert isinstance(reply, bytes)
     return reply
 
 

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dns.lookup import Zones
-from services.dns.master import Zone, parse_zone
+from services.dns.master import parse_zone
 from services.dns.session import LARGEST_KEPT, Session, Via
+from services.dns.zone import Zone
 
 HEAD = "$TTL 60\n@ SOA ns1 hostmaster 1 2 3 4 300\n@ NS ns1\nns1 A 192.0.2.53\n"
 CAMPUS = f"""{HEAD}
@@ -42,10 +43,10 @@ class Counting(Zones):
         super().__init__(zones)
         self.count = 0
 
-    def answer(self, *question: Any) -> Any:
+    def answer(self, *question: Any, **options: Any) -> Any:
         """Count, and answer."""
         self.count += 1
-        return super().answer(*question)
+        return super().answer(*question, **options)
 
 
 ZONES = Counting(parse_zone(CAMPUS, "campus.edu", "campus"))
