@@ -1,6 +1,19 @@
-"""Record data as it is signed: names in it in lower case (RFC 4034 section 6.2)."""
+"""Record sets as they are signed: in order, with their names in lower case.
+
+RFC 4034 sections 3.1.8.1 and 6.
+"""
 
 from collections.abc import Callable, Mapping
+from struct import Struct
+
+from services.dns.names import Owner
+from services.dns.zone import RRset
+
+IN = 1
+HEAD = Struct(">HBBIIIH")  # RRSIG up to the signer's name: RFC 4034 section 3.1
+_TIMES = Struct(">8xIIH")  # of those: expiration, inception, key tag
+_TTL = Struct(">4xI")
+_RECORD = Struct(">HHI")  # type, class, TTL
 
 Lower = Callable[[bytes], bytes]
 
@@ -60,3 +73,42 @@ def order_data(rdtype: int, rdatas: tuple[bytes, ...]) -> tuple[bytes, ...]:
     if len(rdatas) == 1:
         return (lower(rdatas[0]),)
     return tuple(sorted({*map(lower, rdatas)}))
+
+
+def write_records(
+    owner: Owner, rdtype: int, ttl: int, rdatas: tuple[bytes, ...]
+) -> bytes:
+    """Write a set as it is signed."""
+    lead = owner + _RECORD.pack(rdtype, IN, ttl)
+    return b"".join(
+        [
+            lead + len(rdata).to_bytes(2, "big") + rdata
+            for rdata in order_data(rdtype, rdatas)
+        ]
+    )
+
+
+def read_times(signature: bytes) -> tuple[int, int, int]:
+    """Return when an RRSIG ends and begins, and the tag of its key."""
+    end, begin, tag = _TIMES.unpack_from(signature)
+    return end, begin, tag
+
+
+def split_signature(
+    signature: bytes, signer: Owner, owner: Owner, rrset: RRset
+) -> tuple[bytes, bytes] | None:
+    """Return what an RRSIG signs, and the bare signature; None if it is not of it.
+
+    The owner is not a wildcard's expansion.  The TTL is that of the RRSIG, since the
+    set's may have been counted down.
+    """
+    length = HEAD.size + len(signer)
+    head = signature[:length]
+    if len(head) < length or head[HEAD.size :].lower() != signer:
+        return None
+    if head[:2] != rrset.rdtype.to_bytes(2, "big"):
+        return None
+    (ttl,) = _TTL.unpack_from(head)
+    head = head[: HEAD.size] + signer
+    data = head + write_records(owner, rrset.rdtype, ttl, rrset.rdatas)
+    return data, signature[length:]

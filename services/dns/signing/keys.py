@@ -115,7 +115,7 @@ def verify(dnskey: bytes, data: bytes, signature: bytes) -> bool:
 
     try:
         _verify(dnskey[3], dnskey[4:], data, signature)
-    except InvalidSignature:
+    except (InvalidSignature, ValueError):  # ValueError: a key that is none
         return False
     return True
 

@@ -6,10 +6,14 @@ It holds no zone, no clock and no chance of its own: zones and the time, seconds
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from struct import Struct
 
 from services.dns.names import ROOT, Owner
-from services.dns.signing.canonical import order_data
+from services.dns.signing.canonical import (
+    HEAD,
+    read_times,
+    split_signature,
+    write_records,
+)
 from services.dns.signing.cuts import (
     NSEC,
     hides_below,
@@ -35,17 +39,12 @@ from services.dns.signing.faults import DAY, FAULTS, NONE, spoil
 from services.dns.signing.keys import Keys, ZoneKey, verify
 from services.dns.zone import Node, RRset, Zone
 
-IN = 1
 DNSKEY, CDS, CDNSKEY = 48, 59, 60
 KEY_TYPES = frozenset((DNSKEY, CDS, CDNSKEY))
 OWN_TYPES = KEY_TYPES | {NSEC3PARAM}  # at the apex, by the signer alone
 STEP = 64  # names from one pause of `Signer.steps` to the next
 LOOKS = 50  # names looked at in `Signer.renew` for each signature it may make
 LONGEST_HASHED = 255 - 33  # octets of an origin below which hashes fit
-
-_HEAD = Struct(">HBBIIIH")  # RRSIG up to the signer's name: RFC 4034 section 3.1
-_TIMES = Struct(">8xIIH")  # of those: expiration, inception, key tag
-_RECORD = Struct(">HHI")  # type, class, TTL
 
 Find = Callable[[Owner, int], RRset | None]
 
@@ -224,6 +223,14 @@ class Signer:
         """Return when `renew` has work, in seconds since 1970."""
         return 0.0 if self._left else self._due
 
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether all that is in the zone has been seen to be by the present keys.
+
+        It becomes so when `renew` has once looked at everything.
+        """
+        return self._due > 0 and not self._left
+
     def renew(self, zone: Zone, now: float, most: int) -> bool:
         """Make up to about ``most`` signatures anew, those that end soon.
 
@@ -267,10 +274,10 @@ class Signer:
         return all(map(self._is_sound, soa.signatures, self._keys.zone_signers, [soa]))
 
     def _is_sound(self, signature: bytes, key: ZoneKey, soa: RRset) -> bool:
-        length = _HEAD.size + len(self.origin)
-        head, made = signature[:length], signature[length:]
-        data = head + _write_records(self.origin, soa)
-        return verify(key.dnskey, data, made) != self._fault.is_bogus
+        parts = split_signature(signature, self.origin, self.origin, soa)
+        return parts is not None and (
+            verify(key.dnskey, *parts) != self._fault.is_bogus
+        )
 
     def _sign_node(
         self, zone: Zone, owner: Owner, is_below: bool, now: int, find: Find
@@ -308,7 +315,7 @@ class Signer:
         for (algorithm, tag, _), signature in zip(
             signers, rrset.signatures, strict=True
         ):
-            end, begin, by = _TIMES.unpack_from(signature)
+            end, begin, by = read_times(signature)
             if (signature[2], by) != (algorithm, tag) or begin - shift > now:
                 return False
             if end - shift - self.policy.refresh <= now:
@@ -326,10 +333,10 @@ class Signer:
         times = (end + fault.shift, now - policy.skew + fault.shift)
         self._due = min(self._due, end - policy.refresh)
         count = _count_labels(owner)
-        records = _write_records(owner, rrset)
+        records = write_records(owner, rdtype, ttl, rrset[2])
         made = []
         for algorithm, tag, sign in self._signers[is_for_keys]:
-            head = _HEAD.pack(rdtype, algorithm, count, ttl, *times, tag) + origin
+            head = HEAD.pack(rdtype, algorithm, count, ttl, *times, tag) + origin
             signature = sign(head + records)
             made.append(head + (spoil(signature) if fault.is_bogus else signature))
         self._made += len(made)
@@ -343,18 +350,6 @@ def _count_labels(owner: Owner) -> int:
         place += 1 + length
         count += 1
     return count - owner.startswith(b"\1*")
-
-
-def _write_records(owner: Owner, rrset: RRset) -> bytes:
-    """Write a set as it is signed (RFC 4034 section 3.1.8.1)."""
-    rdtype, ttl, rdatas, _ = rrset
-    lead = owner + _RECORD.pack(rdtype, IN, ttl)
-    return b"".join(
-        [
-            lead + len(rdata).to_bytes(2, "big") + rdata
-            for rdata in order_data(rdtype, rdatas)
-        ]
-    )
 
 
 def _find_none(owner: Owner, rdtype: int) -> RRset | None:
