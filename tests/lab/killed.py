@@ -1,14 +1,17 @@
-"""Run `lab` and die by SIGKILL before the Nth call to the engine; count the calls.
+"""Run commands of `lab`, and let some die by SIGKILL before the Nth call to the engine.
 
-    killed.py N COUNT_FILE ARGUMENTS...
-
-With N = 0 nothing dies, and the number of calls is written to COUNT_FILE.
+Each line of standard input is a JSON list: N and the words of a command; with N = 0
+nothing dies.  For each, a line says the exit code (as subprocess has it), how many
+calls to the engine were made, and what was said.  Every command is a process of its
+own, split off from this one, so that all of them together import the program once.
 """
 
 import itertools
+import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +21,35 @@ from docker.api.client import APIClient
 
 from orchestrator.cli import main
 
-at, count_file = int(sys.argv[1]), Path(sys.argv[2])
 numbers = itertools.count(1)
 send = APIClient.send
-last = 0
 
 
-def counting(client: APIClient, request: Any, **options: Any) -> Any:
-    """Count a call; at the Nth the process ends as if the power had failed."""
-    global last
-    last = next(numbers)
-    if last == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return send(client, request, **options)
+def run(at: int, words: list[str], said: Any, count: Any) -> None:
+    """Run one command in this process, and end with it."""
+
+    def counting(client: APIClient, request: Any, **options: Any) -> Any:
+        number = next(numbers)
+        os.pwrite(count.fileno(), f"{number:9}".encode(), 0)
+        if number == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return send(client, request, **options)
+
+    APIClient.send = counting
+    os.dup2(said.fileno(), 1)
+    os.dup2(said.fileno(), 2)
+    main(words)
 
 
-APIClient.send = counting
-try:
-    main(sys.argv[3:])
-finally:
-    if not at:
-        count_file.write_text(str(last))
+for line in sys.stdin:
+    at, *words = json.loads(line)
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as count:
+        process = os.fork()
+        if not process:
+            run(at, words, said, count)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        for file in (said, count):
+            file.seek(0)
+        outcome = [code, int(count.read() or 0), said.read()]
+        sys.stdout.write(json.dumps(outcome) + "\n")
+        sys.stdout.flush()

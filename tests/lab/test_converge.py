@@ -1,5 +1,6 @@
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -209,28 +210,43 @@ def test_labs_of_different_names_run_side_by_side(
     assert not ours & theirs
 
 
-def count_calls(cli: Cli, *command: str) -> int:
-    """Run a command to its end; return how many calls it makes to the engine."""
-    count = cli.home / "calls"
-    done = run_killed(cli, 0, *command)
-    assert done.returncode == 0, done.stderr
-    return int(count.read_text())
+class Killer:
+    """Runs commands of one lab, and kills them at a call to the engine if told to."""
 
+    def __init__(self, cli: Cli) -> None:
+        self._words = cli.command()[3:]
+        self._process = subprocess.Popen(
+            [sys.executable, str(KILLER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=cli.environment(),
+            cwd=ROOT,
+            text=True,
+        )
 
-def run_killed(cli: Cli, at: int, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that kills itself before its call number ``at`` to the engine."""
-    cli.home.mkdir(exist_ok=True)
-    words = cli.command(*command)
-    words[1:3] = [str(KILLER), str(at), str(cli.home / "calls")]
-    return subprocess.run(
-        words,
-        capture_output=True,
-        text=True,
-        env=cli.environment(),
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
+    def __enter__(self) -> "Killer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=60)
+
+    def run(self, at: int, *command: str) -> tuple[int, int, str]:
+        """Run a command that dies before its call number ``at``; 0 lets it live.
+
+        Returns its exit code, how many calls it made, and what it said.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps([at, *self._words, *command]) + "\n")
+        self._process.stdin.flush()
+        code, calls, said = json.loads(self._process.stdout.readline())
+        return code, calls, said
+
+    def check(self, *command: str) -> int:
+        """Run a command that must succeed; return how many calls it made."""
+        code, calls, said = self.run(0, *command)
+        assert code == 0, f"{command}: {said}"
+        return calls
 
 
 # As few nodes as have everything of which there are several: networks, containers, a
@@ -261,8 +277,9 @@ def test_killed_before_any_call_the_next_command_puts_it_right(
         for n in range(SIDE_BY_SIDE)
     ]
     labs[0].check("images", "build", timeout=900)  # their calls are not these
-    calls = count_calls(labs[0], "up")
-    labs[0].check("down", "--volumes")
+    with Killer(labs[0]) as killer:
+        calls = killer.check("up")
+        killer.check("down", "--volumes")
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         parts = [
@@ -278,13 +295,14 @@ def test_killed_before_any_call_the_next_command_puts_it_right(
 def check_kills(cli: Cli, places: Iterable[int]) -> list[int]:
     """Kill `up` before each of some calls, and put right what is left each time."""
     tried = []
-    for at in places:
-        killed = run_killed(cli, at, "up")
-        assert killed.returncode == -9, (at, killed.stderr)
-        if at % 4 == 0:
-            cli.check("up")
-            assert cli.status()["ready"], at
-        cli.check("down", "--volumes")
-        assert not leftovers(cli), at
-        tried.append(at)
+    with Killer(cli) as killer:
+        for at in places:
+            code, _, said = killer.run(at, "up")
+            assert code == -9, (at, said)
+            if at % 4 == 0:
+                killer.check("up")
+                killer.check("status")  # all is ready, else it fails
+            killer.check("down", "--volumes")
+            assert not leftovers(cli), at
+            tried.append(at)
     return tried
