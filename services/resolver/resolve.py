@@ -6,28 +6,28 @@ returns the `Result`.  Read `resolve` first, then down the page.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import count
-from typing import NamedTuple
 
 from dns.edns import EDECode
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
 from services.resolver.cache import (
-    INSECURE,
+    NO_TYPE,
     Cache,
     Failure,
-    Negative,
     Rank,
+    Security,
     Verdict,
 )
 from services.resolver.delegation import Delegation, Delegations
+from services.resolver.memory import Link, Memory
 from services.resolver.names import ROOT, Owner, parent, to_text
-from services.resolver.records import Message, Question, RRset, rename, targets
+from services.resolver.records import Message, Question
 from services.resolver.reply import (
     ADDRESS_TYPES,
     Alias,
-    Found,
     Known,
     Missing,
     Reading,
@@ -38,7 +38,9 @@ from services.resolver.reply import (
 from services.resolver.servers import Servers
 from services.resolver.steps import (
     Ask,
+    BogusError,
     DeadEndError,
+    NoneLeftError,
     Outcome,
     ResolutionError,
     Result,
@@ -49,6 +51,7 @@ from services.resolver.steps import (
     retry,
 )
 from services.resolver.story import describe, explain_next
+from services.resolver.validation.validator import BOGUS_TTL, Case, Validator
 
 # Zones that a chain of aliases may lead through (RFC 1034 leaves the number open).
 LONGEST_ALIAS_PATH = 11
@@ -59,13 +62,8 @@ ATTEMPTS = 3
 # How long a failure is repeated instead of tried again (RFC 9520 section 3.2).
 FAILURE_TTL = 1.0
 
-
-class Link(NamedTuple):
-    """One piece of the way from a name to its answer, and how secure it is."""
-
-    known: Known
-    verdict: Verdict
-
+# How often an answer that fails validation is had from yet another server.
+MOST_TRIES = 3
 
 PRIMING = Question(ROOT, RdataType.NS)
 
@@ -75,6 +73,7 @@ class Resolver:
 
     ``note`` is called with each step, as an event and its fields, or is None; it may
     be changed at any time.
+    Without a ``validator`` everything counts as insecure.
     """
 
     def __init__(
@@ -85,6 +84,7 @@ class Resolver:
         clock: Callable[[], float],
         *,
         time_limit: float = 4.5,
+        validator: Validator | None = None,
         note: Callable[..., None] | None = None,
     ) -> None:
         self._cache = cache
@@ -92,6 +92,8 @@ class Resolver:
         self._servers = servers
         self._clock = clock
         self._time_limit = time_limit
+        self._validator = validator
+        self._memory = Memory(cache, validator, clock)
         self.note = note
         self._numbers = count(1)
 
@@ -110,34 +112,53 @@ class Resolver:
             return (yield from self._chase(question, work))
         except ResolutionError as error:
             self._tell(work, str(error), "tell the client SERVFAIL")
-            self._cache.put_failure(
-                question.owner,
-                question.rdtype,
-                error.failure,
-                FAILURE_TTL,
-                self._clock(),
-            )
-            return Result(Rcode.SERVFAIL, failure=error.failure)
+            ttl = BOGUS_TTL if isinstance(error, BogusError) else FAILURE_TTL
+            self._cache.put_failure(*question, error.failure, ttl, self._clock())
+            security = Security.INDETERMINATE
+            if isinstance(error, BogusError):
+                security = Security.BOGUS
+            return Result(Rcode.SERVFAIL, security=security, failure=error.failure)
 
     def recall(self, question: Question, *, is_checked: bool = True) -> Result | None:
         """Answer from the cache alone, a failure of just now included."""
         links: list[Link] = []
         name = question.owner
         for _ in range(LONGEST_ALIAS_PATH):
-            link = self._recall_link(Question(name, question.rdtype))
+            part = Question(name, question.rdtype)
+            link = self._memory.recall_judged(part, is_checked=is_checked)
             if link is None:
                 break
             links.append(link)
             if not isinstance(link.known, Alias):
                 return _conclude(links)
             name = link.known.target
-        failure = self._cache.get_failure(
-            question.owner, question.rdtype, self._clock()
-        )
-        if failure is None:
-            return None
-        failure = Failure(EDECode.CACHED_ERROR, f"a moment ago: {failure.text}")
-        return Result(Rcode.SERVFAIL, failure=failure)
+        return self._memory.recall_failure(question, is_checked=is_checked)
+
+    def distrust(self, zone: Owner, seconds: float) -> None:
+        """Check nothing at and below a zone for a while (RFC 7646)."""
+        if self._validator is not None:
+            self._validator.anchors.add(zone, self._clock() + seconds)
+            self._forget_tree(zone)
+
+    def trust_again(self, zone: Owner) -> bool:
+        """Check a zone again; tell whether it was not."""
+        if self._validator is None:
+            return False
+        self._forget_tree(zone)
+        return self._validator.anchors.remove(zone)
+
+    def list_distrusted(self) -> list[tuple[Owner, float]]:
+        """List the zones that are not checked, and for how many seconds yet."""
+        if self._validator is None:
+            return []
+        now = self._clock()
+        found = self._validator.anchors.list(now)
+        return [(zone, until - now) for zone, until in found]
+
+    def _forget_tree(self, zone: Owner) -> None:
+        self._cache.flush(zone, is_tree=True)
+        if self._validator is not None:
+            self._validator.forget(zone)
 
     def _chase(self, question: Question, work: Work) -> Steps[Result]:
         """Follow aliases from zone to zone until something else comes."""
@@ -149,7 +170,10 @@ class Resolver:
             part = Question(name, question.rdtype)
             if work.is_renewing and not work.pending:
                 work.renewed.add(part)
-            link = self._recall_for(part, work)
+            if part not in work.renewed:
+                link = self._memory.recall_judged(part, is_checked=work.must_check())
+            else:
+                link = None
             link = link or (yield from self._find(part, work))
             links.append(link)
             if not isinstance(link.known, Alias):
@@ -158,8 +182,69 @@ class Resolver:
         raise DeadEndError(f"aliases without an end, lastly to {to_text(name)}")
 
     def _find(self, question: Question, work: Work) -> Steps[Link]:
-        """Ask for one link of the chain."""
-        return Link((yield from self._descend(question, work)), INSECURE)
+        """Find one link of the chain, checked if need be.
+
+        What fails is had from other servers, a few times (RFC 4035 section 5.5).
+        """
+        if self._validator is None or not work.must_check():
+            return Link((yield from self._fetch(question, work)), self._memory.unjudged)
+        verdict: Verdict | None = None
+        culprit = question
+        for _ in range(MOST_TRIES):
+            case = Case(
+                partial(self._fetch, work=work),
+                work.budget,
+                partial(self._tell, work) if self.note else None,
+            )
+            try:
+                known = yield from self._fetch(question, work)
+                parts = yield from self._validator.judge(known, question, case)
+            except ResolutionError:
+                if verdict is None:
+                    raise
+                break
+            link = self._memory.settle(known, parts, question)
+            verdict = link.verdict
+            if verdict.security != Security.BOGUS:
+                return link
+            if case.culprit is None:
+                break  # it was known already
+            culprit = case.culprit
+            self._disbelieve(culprit, work)
+        failure = verdict.failure if verdict else None
+        if failure is None:
+            failure = Failure(EDECode.DNSSEC_BOGUS, f"{question} fails validation")
+        self._validator.note_bogus(culprit, Verdict(Security.BOGUS, failure))
+        self._forget(question)
+        raise BogusError(failure.text, EDECode(failure.code))
+
+    def _fetch(self, question: Question, work: Work) -> Steps[Known]:
+        """Find what is to be known of a question, without judging it."""
+        link = self._recall_for(question, work, Rank.AUTHORITY)
+        if link is not None:
+            return link.known
+        return (yield from self._descend(question, work))
+
+    def _recall_for(
+        self, question: Question, work: Work, least: Rank = Rank.ANSWER
+    ) -> Link | None:
+        """Recall one name, unless the work is to ask for it anew."""
+        if question in work.renewed:
+            return None
+        return self._memory.recall_link(question, least)
+
+    def _disbelieve(self, culprit: Question, work: Work) -> None:
+        """Forget an answer that was bogus, and ask its server no more for it."""
+        source = work.sources.get(culprit)
+        if source is not None:
+            work.distrusted.add((source, culprit))
+        self._forget(culprit)
+        if self._validator is not None:
+            self._validator.forget(culprit.owner)
+
+    def _forget(self, question: Question) -> None:
+        for rdtype in (question.rdtype, RdataType.CNAME, NO_TYPE):
+            self._cache.forget(question.owner, rdtype)
 
     def _descend(self, question: Question, work: Work) -> Steps[Known]:
         """Go down from zone to zone, and in each a label at a time."""
@@ -215,7 +300,7 @@ class Resolver:
         if link := self._recall_for(question, work):
             return link.known
         now, zone = self._clock(), delegation.zone
-        queue = self._servers.order(delegation.addresses, zone, now)
+        queue = self._line_up(delegation, question, work)
         are_dead = all(self._servers.is_dead(address, now) for address in queue)
         rounds = 1 if are_dead else ATTEMPTS
         bare = list(delegation.bare)
@@ -240,6 +325,18 @@ class Resolver:
                     silent.append(address)
             queue = silent
         raise DeadEndError(why, EDECode.NO_REACHABLE_AUTHORITY)
+
+    def _line_up(
+        self, delegation: Delegation, question: Question, work: Work
+    ) -> list[str]:
+        """Put a zone's servers in order, without those whose answer was bogus."""
+        zone = delegation.zone
+        queue = self._servers.order(delegation.addresses, zone, self._clock())
+        if work.distrusted:
+            queue = [one for one in queue if (one, question) not in work.distrusted]
+            if not queue and not delegation.bare:
+                raise NoneLeftError(f"no other server of {to_text(zone)} is left")
+        return queue
 
     def _find_server(
         self, delegation: Delegation, name: Owner, work: Work
@@ -281,7 +378,8 @@ class Resolver:
             if not reading.is_silence:
                 self._servers.note_lame(address, zone, self._clock())
         else:
-            self._keep(reading, question)
+            work.sources[question] = address
+            self._memory.keep(reading, question)
         if self.note is not None:
             self._tell_reply(work, ask, delegation, reading, self._clock() - begun)
         return reading
@@ -295,61 +393,6 @@ class Resolver:
                 self._servers.note_plain(ask.server, self._clock())
         elif outcome in (Trouble.TIMEOUT, Trouble.UNREACHABLE):
             self._servers.note_silence(ask.server, self._clock())
-
-    def _keep(self, reading: Known | Referral, question: Question) -> None:
-        """Put into the cache what was read, each thing by its credibility."""
-        now = self._clock()
-        if isinstance(reading, Referral):
-            self._cache.put(reading.servers, Rank.AUTHORITY, now)
-        else:
-            self._keep_known(reading, question.rdtype, INSECURE)
-        if isinstance(reading, (Referral, Found)):
-            for rrset in reading.glue:
-                self._cache.put(rrset, Rank.GLUE, now)
-
-    def _keep_known(self, known: Known, rdtype: int, verdict: Verdict) -> None:
-        now = self._clock()
-        for rrset in _lasting(known.chain):
-            self._cache.put(rrset, Rank.ANSWER, now, verdict, known.proof)
-        if isinstance(known, Missing):
-            negative = Negative(known.rcode, known.soa)
-            self._cache.put_negative(
-                known.name, rdtype, negative, now, verdict, known.proof
-            )
-
-    def _recall_for(self, question: Question, work: Work) -> Link | None:
-        """Recall one name, unless the work is to ask for it anew."""
-        return None if question in work.renewed else self._recall_link(question)
-
-    def _recall_link(self, question: Question) -> Link | None:
-        """Recall the answer, the absence or the alias of one name."""
-        (name, rdtype), now = question, self._clock()
-        entry = self._cache.get(name, rdtype, now)
-        if entry is None and rdtype not in (RdataType.CNAME, RdataType.ANY):
-            entry = self._cache.get(name, RdataType.CNAME, now)
-            alias = entry.rrset(now) if entry else None
-            if entry and alias:
-                proof = entry.proof_at(now)
-                return Link(Alias((alias,), targets(alias)[0], proof), entry.verdict)
-            entry = None
-        if entry is None:
-            return self._recall_renamed(name)
-        known: Known | None = None
-        if rrset := entry.rrset(now):
-            known = Found((rrset,), proof=entry.proof_at(now))
-        elif negative := entry.negative(now):
-            known = Missing((), name, *negative, entry.proof_at(now))
-        return Link(known, entry.verdict) if known else None
-
-    def _recall_renamed(self, name: Owner) -> Link | None:
-        """Recall a DNAME above a name."""
-        now = self._clock()
-        if name == ROOT:
-            return None
-        for entry in self._cache.find_above(parent(name), RdataType.DNAME, now):
-            if dname := entry.rrset(now):
-                return Link(_apply(dname, name), entry.verdict)
-        return None
 
     def _tell_reply(
         self,
@@ -397,28 +440,10 @@ def _conclude(links: list[Link]) -> Result:
     return Result(Rcode.NOERROR, answer, authority, security, failure)
 
 
-def _apply(dname: RRset, name: Owner) -> Known:
-    """Rename a name by a DNAME above it (RFC 6672 section 2.2)."""
-    cname = rename(name, dname)
-    if cname is None:
-        return Missing((dname,), name, Rcode.YXDOMAIN, None)
-    return Alias((dname, cname), targets(cname)[0])
-
-
 def _read(outcome: Outcome, question: Question, zone: Owner) -> Reading:
     if isinstance(outcome, Trouble):
         return Useless(outcome.value, is_silence=outcome is Trouble.TIMEOUT)
     return read_reply(outcome, question, zone)
-
-
-def _lasting(chain: tuple[RRset, ...]) -> list[RRset]:
-    """Leave out CNAMEs made from the DNAME before them, and scattered signatures."""
-    return [
-        rrset
-        for before, rrset in zip((None, *chain), chain, strict=False)
-        if (before is None or before.rdtype != RdataType.DNAME)
-        and rrset.rdtype != RdataType.RRSIG
-    ]
 
 
 def _is_nxdomain(reading: Reading) -> bool:

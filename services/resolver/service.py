@@ -36,8 +36,11 @@ from services.resolver.settings import Root, Settings
 from services.resolver.special import Special
 from services.resolver.table import Table
 from services.resolver.upstream.protocol import Upstream
+from services.resolver.validation.anchors import Anchors, read_anchors
+from services.resolver.validation.validator import Validator
 
 CONFIG = "/etc/netarium/settings.json"
+S = TypeVar("S")
 T = TypeVar("T")
 
 PROBE_TIMEOUT = 1.0
@@ -163,12 +166,14 @@ def build_resolver(settings: Settings, clock: Callable[[], float]) -> Resolver:
     )
     never_ask = _networks("never_ask", settings.never_ask)
     delegations = Delegations(_roots(settings.roots), cache, clock, never_ask)
+    anchors = _parse("anchors", read_anchors, settings.anchors)
     return Resolver(
         cache,
         delegations,
         Servers(SystemRandom().random),
         clock,
         time_limit=settings.time_limit,
+        validator=Validator(Anchors(anchors), clock) if anchors else None,
         note=log if settings.log_steps else None,
     )
 
@@ -214,7 +219,7 @@ def _networks(key: str, texts: Iterable[str]) -> list[Network]:
     return [_parse(key, ip_network, text) for text in texts]
 
 
-def _parse(key: str, parse: Callable[[str], T], text: str) -> T:
+def _parse(key: str, parse: Callable[[S], T], text: S) -> T:
     """Parse one value of the settings; blame its key."""
     try:
         return parse(text)

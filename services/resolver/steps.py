@@ -13,6 +13,7 @@ from dns.rdatatype import RdataType
 from services.resolver.cache import Failure, Security
 from services.resolver.names import Owner, count, cut
 from services.resolver.records import Message, Question, RRset
+from services.resolver.validation.budget import Budget
 
 T = TypeVar("T")
 
@@ -85,6 +86,14 @@ class DeadEndError(ResolutionError):
     """One way leads nowhere, another may not."""
 
 
+class NoneLeftError(ResolutionError):
+    """Every server has given an answer that was forged or spoilt."""
+
+
+class BogusError(ResolutionError):
+    """What the servers say fails validation."""
+
+
 class ExhaustedError(ResolutionError):
     """The time or the queries allowed for one client's question are used up."""
 
@@ -110,6 +119,13 @@ class Work:
         self.shortened: set[Question] = set()
         self.is_renewing = False
         self.renewed: set[Question] = set()
+        self.budget = Budget()
+        self.sources: dict[Question, str] = {}
+        self.distrusted: set[tuple[str, Question]] = set()
+
+    def must_check(self) -> bool:
+        """Tell whether to validate: where servers live need not be proven."""
+        return self.is_checked and not self.pending
 
     def allow_query(self, timeout: float, now: float) -> float:
         """Count one query; return how long it may take."""

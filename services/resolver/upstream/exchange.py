@@ -11,8 +11,9 @@ LARGEST_DATAGRAM = 1_232
 # So many replies that do not fit mean that somebody is guessing.
 MOST_MISMATCHES = 8
 
-# An OPT record that offers our datagram size and nothing else (RFC 6891 6.1.2).
-OPT = b"\0\0\x29" + LARGEST_DATAGRAM.to_bytes(2, "big") + bytes(6)
+# An OPT record that offers our datagram size (RFC 6891 6.1.2) and asks for
+# signatures, whoever needs them (DO, RFC 4035 section 3.2.1).
+OPT = b"\0\0\x29" + LARGEST_DATAGRAM.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
 
 # Replies that may come without the question: the server could not read it.
 PUZZLED_RCODES = (1, 4)

@@ -20,6 +20,8 @@ from services.resolver.records import Question, RRset, read_message
 from services.resolver.resolve import Resolver
 from services.resolver.servers import Servers
 from services.resolver.steps import Ask, Outcome, Result, Steps, Trouble
+from services.resolver.validation.anchors import Anchors, read_anchors
+from services.resolver.validation.validator import Validator
 
 # What a server says, as the general library writes it.
 Reply = Message | Trouble
@@ -227,22 +229,33 @@ class Internet:
         self.resolver = self.make_resolver()
 
     def make_resolver(
-        self, roots: Iterable[str] = (ROOT,), never_ask: Iterable[Network] = ()
+        self,
+        roots: Iterable[str] = (ROOT,),
+        never_ask: Iterable[Network] = (),
+        anchors: Iterable[str] = (),
     ) -> Resolver:
         """Make a resolver whose clock and random numbers are this internet's."""
         hints = dict.fromkeys(roots, names.from_text("a.root."))
         delegations = Delegations(hints, self.cache, lambda: self.now, never_ask)
         servers = Servers(lambda: 0.5)
+        known = Anchors(read_anchors(anchors))
         self.resolver = Resolver(
-            self.cache, delegations, servers, lambda: self.now, note=self._take_note
+            self.cache,
+            delegations,
+            servers,
+            lambda: self.now,
+            validator=Validator(known, lambda: self.now) if known else None,
+            note=self._take_note,
         )
         return self.resolver
 
-    def resolve(self, name: str, rdtype: str = "A") -> Result:
+    def resolve(
+        self, name: str, rdtype: str = "A", *, is_checked: bool = True
+    ) -> Result:
         """Resolve as a client's question is: from the cache, else by asking."""
         question = ask_for(name, rdtype)
-        known = self.resolver.recall(question)
-        return known or self.run(self.resolver.resolve(question))
+        known = self.resolver.recall(question, is_checked=is_checked)
+        return known or self.run(self.resolver.resolve(question, is_checked=is_checked))
 
     def run(self, steps: Steps[Result]) -> Result:
         """Carry every ask of a resolution to its server."""
