@@ -27,7 +27,7 @@ def prove_no_data(zone: Zone, name: Owner, *, is_cut: bool = False) -> list[Foun
     insecure ones (opt-out), the proof is that of RFC 5155 section 7.2.4.
     """
     if zone.get(zone.origin, NSEC):
-        return _distinct([_nsec_before(zone, name)])
+        return _distinct([find_nsec(zone, name)])
     found = _match(zone, name)
     if found is None and is_cut:
         return _distinct(_prove_closest(zone, name))
@@ -38,14 +38,14 @@ def prove_no_name(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:
     """Prove that neither a name nor a wildcard for it exists."""
     wildcard = WILDCARD + encloser
     if zone.get(zone.origin, NSEC):
-        return _distinct([_nsec_before(zone, name), _nsec_before(zone, wildcard)])
+        return _distinct([find_nsec(zone, name), find_nsec(zone, wildcard)])
     return _distinct([*_prove_closest(zone, name), _cover(zone, wildcard)])
 
 
 def prove_expansion(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:
     """Prove that a wildcard had to answer, as the name itself does not exist."""
     if zone.get(zone.origin, NSEC):
-        return _distinct([_nsec_before(zone, name)])
+        return _distinct([find_nsec(zone, name)])
     return _distinct([_cover(zone, _next_closer(name, encloser))])
 
 
@@ -53,7 +53,7 @@ def prove_no_data_of_wildcard(zone: Zone, name: Owner, encloser: Owner) -> list[
     """Prove that a wildcard had to answer, and that it has not the type."""
     wildcard = WILDCARD + encloser
     if zone.get(zone.origin, NSEC):
-        return _distinct([_nsec_before(zone, name), _nsec_before(zone, wildcard)])
+        return _distinct([find_nsec(zone, name), find_nsec(zone, wildcard)])
     return _distinct([*_prove_closest(zone, name), _match(zone, wildcard)])
 
 
@@ -72,7 +72,7 @@ def _next_closer(name: Owner, encloser: Owner) -> Owner:
 # NSEC
 
 
-def _nsec_before(zone: Zone, name: Owner) -> Found | None:
+def find_nsec(zone: Zone, name: Owner) -> Found | None:
     """Return the NSEC of a name or, as it has none, that of the last before it.
 
     Names without one are empty non-terminals and what lies beneath cuts.

@@ -65,9 +65,11 @@ class DnsService(Service):
             datagrams.send(reply, peer)
 
         receive = answer_datagrams(session, send)
-        # Where replies are limited or cookies checked each sender is looked at.
-        kept = session.kept if settings.rate_limit == 0 else None
-        datagrams = Datagrams(self._reactor, address, settings.port, receive, kept)
+        # Where replies are limited each sender is looked at.
+        shortcuts = (session.kept, session.quick) if not settings.rate_limit else ()
+        datagrams = Datagrams(
+            self._reactor, address, settings.port, receive, *shortcuts
+        )
         self._datagrams.append(datagrams)
         plain = self._make_streams(is_encrypted=False)
         self._ports.append(

@@ -20,6 +20,7 @@ from services.dns.message import (
     read_query,
     write_options,
 )
+from services.dns.quick import Quick
 from services.dns.rdata import ANY, CNAME
 from services.dns.zone import DNAME, RRSIG, RRset
 
@@ -109,6 +110,7 @@ class Session:
         self._idle = idle
         self._is_minimal = is_minimal
         self.kept: dict[bytes, bytes] = {}
+        self.quick = Quick(zones, self.kept).find
         zones.watch(self.kept.clear)
 
     def receive(self, wire: bytes, via: Via) -> Reply:

@@ -269,8 +269,13 @@ class Zone:
         """
         owner, rdtype, ttl, rdata = record
         node = self.nodes.get(owner)
-        if node is None and rdtype not in APART:
-            self.put(owner, RRset(rdtype, ttl, (rdata,)))
+        if rdtype not in APART and (not node or node[-1].rdtype < rdtype):
+            rrset = RRset(rdtype, ttl, (rdata,))
+            if node is None or rdtype in ENDS:
+                self.put(owner, rrset)
+            else:
+                self._note(owner)
+                self.nodes[owner] = (*node, rrset)
             return True
         kind = int.from_bytes(rdata[:2], "big") if rdtype == RRSIG else rdtype
         old = self.get(owner, kind)
