@@ -21,7 +21,7 @@ from services.dns.message import (
     write_options,
 )
 from services.dns.quick import Quick
-from services.dns.rdata import ANY, CNAME
+from services.dns.rdata import ANY, CNAME, measure_name
 from services.dns.zone import DNAME, RRSIG, RRset
 
 QUERY, NOTIFY, UPDATE = 0, 4, 5  # opcodes
@@ -147,13 +147,20 @@ class Session:
             return refusal or sign(_Turn(self, query, via).answer())
         if query.tsig_length:
             return _refuse_unread(query.wire, FORMERR)
+        return self._answer(query, via)
+
+    def _answer(self, query: Query, via: Via) -> bytes | None:
         turn = _Turn(self, query, via)
         reply = turn.answer()
         if via.is_stream:
             return reply
         if not turn.is_personal and len(query.wire) + len(reply) <= LARGEST_KEPT:
             self._keep(query.wire, reply)
-        return reply if turn.has_cookie else self._restrain(reply, query.wire, via)
+        if turn.has_cookie:
+            return reply
+        if turn.is_personal:
+            return self._ask_for_cookie(reply, turn, via)
+        return self._restrain(reply, query.wire, via)
 
     def _keep(self, wire: bytes, reply: bytes) -> None:
         if len(self.kept) >= KEPT_REPLIES:
@@ -162,15 +169,24 @@ class Session:
 
     def _restrain(self, reply: bytes, wire: bytes, via: Via) -> bytes | None:
         """Hold a reply back where its receiver gets too many (see `limit`)."""
-        if self._limit is None:
-            return reply
-        rcode = reply[3] & 0x0F
-        # Errors are all alike, so that random names do not help a flood.
-        kind = rcode or reply[HEADER : HEADER + 64].lower()
-        verdict = self._limit.judge(via.address, kind)
+        verdict = self._judge(reply, via)
         if verdict is Verdict.SEND:
             return reply
         return _cut(reply, wire) if verdict is Verdict.TRUNCATE else None
+
+    def _ask_for_cookie(self, reply: bytes, turn: "_Turn", via: Via) -> bytes | None:
+        """Let a client that knows cookies prove its address (RFC 7873 5.2.3)."""
+        verdict = self._judge(reply, via)
+        if verdict is Verdict.SEND:
+            return reply
+        return turn.refuse_cookie() if verdict is Verdict.TRUNCATE else None
+
+    def _judge(self, reply: bytes, via: Via) -> Verdict:
+        if self._limit is None:
+            return Verdict.SEND
+        # Errors are all alike, so that random names do not help a flood.
+        rcode = reply[3] & 0x0F
+        return self._limit.judge(via.address, rcode or _question_of(reply).lower())
 
 
 class _Turn:
@@ -195,6 +211,10 @@ class _Turn:
             # RFC 7873 section 5.4: a client may ask for a cookie alone.
             return self._write(Answer(NOERROR if self.is_personal else FORMERR, False))
         return self._write(self._ask(query.name.lower()))
+
+    def refuse_cookie(self) -> bytes:
+        """Return BADCOOKIE, with a cookie that will be taken."""
+        return self._write(Answer(BADCOOKIE, False))
 
     def _take_options(self) -> bool:
         """Answer the options of the query; tell whether they have the right form."""
@@ -243,10 +263,11 @@ class _Turn:
     def _write(self, found: Answer) -> bytes:
         """Write the reply, whole or, if it does not fit, as much of it as does."""
         query = self._query
+        extra: list[tuple[int, bytes]] = []
         if found.failure and query.edns:
             code, text = found.failure
-            self._options.append((EDE, code.to_bytes(2, "big") + text.encode()))
-        options = self._write_options(found.rcode)
+            extra = [(EDE, code.to_bytes(2, "big") + text.encode())]
+        options = self._write_options(found.rcode, extra)
         is_signed = query.edns is not None and query.edns.is_signed
         room = query.tsig_length + TSIG_ROOM if query.tsig_length else 0
         writer = Writer(query, self._limit() - len(options) - room, is_signed)
@@ -259,19 +280,20 @@ class _Turn:
             and query.edns.get(PADDING) is not None
         ):
             size = len(writer) + len(options) + 4 + room
-            self._options.append((PADDING, bytes(-size % BLOCK)))
-            options = self._write_options(found.rcode)
+            extra.append((PADDING, bytes(-size % BLOCK)))
+            options = self._write_options(found.rcode, extra)
         return writer.end(flags | (found.rcode & 0x0F), options)
 
     def _is_padded(self) -> bool:
         edns = self._query.edns
         return bool(self._via.is_encrypted and edns and edns.get(PADDING) is not None)
 
-    def _write_options(self, rcode: int) -> bytes:
+    def _write_options(self, rcode: int, extra: list[tuple[int, bytes]]) -> bytes:
         edns = self._query.edns
         if edns is None:
             return b""
-        return write_options(self._options, LARGEST_UDP, rcode, edns.is_signed)
+        options = [*self._options, *extra]
+        return write_options(options, LARGEST_UDP, rcode, edns.is_signed)
 
     def _limit(self) -> int:
         if self._via.is_stream:
@@ -314,6 +336,11 @@ def _refuse_unread(wire: bytes, rcode: int) -> bytes:
     """Refuse what has not been read, with its identity and opcode and nothing else."""
     opcode_and_rd = wire[2] & 0x79
     return wire[:2] + bytes([0x80 | opcode_and_rd, rcode]) + bytes(8)
+
+
+def _question_of(reply: bytes) -> bytes:
+    """Return the name and type that a reply is about."""
+    return reply[HEADER : measure_name(reply, HEADER) + 2] if reply[5] else b""
 
 
 def _cut(reply: bytes, wire: bytes) -> bytes:

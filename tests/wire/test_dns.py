@@ -1,6 +1,7 @@
 """The name server's bytes: datagrams, streams, its clock, its probe."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import dns.message
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -17,11 +20,12 @@ from twisted.python.failure import Failure
 from services import probe as probe_command
 from services.common.datagrams import Peer
 from services.common.settings import SettingsError, read_settings
+from services.common.tls import Encrypted
 from services.dns.lookup import Zones
 from services.dns.master import parse_zone
 from services.dns.protocol import Asker, Stream, Streams, answer_datagrams
 from services.dns.service import PROBE, DnsService, Options, makeService, probe
-from services.dns.session import Session, Via
+from services.dns.session import Handlers, Session, Via
 from services.dns.settings import Settings
 from services.run import parse
 from tests.wire.datagrams import (
@@ -40,7 +44,8 @@ ns1 A 192.0.2.53
 www A 192.0.2.80
 $GENERATE 1-250 many A 192.0.2.$
 """
-SESSION = Session("ns1", Zones([parse_zone(ZONE, "campus.edu", "campus")]))
+ZONES = Zones([parse_zone(ZONE, "campus.edu", "campus")])
+SESSION = Session("ns1", ZONES)
 IDLE = 10.0
 
 
@@ -247,6 +252,169 @@ def test_a_client_that_does_not_read_is_not_answered_on() -> None:
     assert [one[1] for one in unframe(transport.value())] == [0, 1, 2]
 
 
+class Slow:
+    """Handlers whose replies come when a test lets them."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[bytes | None]] = []
+        handlers = Handlers(update=self.wait, notify=self.wait, transfer=self.stream)
+        self.session = Session("ns1", ZONES, handlers)
+        self.drawn = 0
+
+    def wait(self, wire: bytes, via: Via) -> "Deferred[bytes | None]":
+        """Answer later."""
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def stream(self, wire: bytes, via: Via) -> Iterator[bytes]:
+        """Answer with three messages."""
+        for number in range(3):
+            self.drawn += 1
+            yield wire[:2] + bytes([number])
+
+    def connect(self) -> tuple[Stream, StringTransport]:
+        """Accept a connection."""
+        stream = Stream(self.session, IDLE, Clock(), lambda: None, Via(True))
+        transport = StringTransport()
+        stream.makeConnection(transport)
+        return stream, transport
+
+
+UPDATE = b"\0\5\x28" + bytes(9)
+TRANSFER = dns.message.make_query("campus.edu", "AXFR", id=6).to_wire()
+
+
+def test_a_slow_reply_holds_up_no_other() -> None:
+    """RFC 7766 6.2.1.1: replies may come in another order than their queries."""
+    slow = Slow()
+    stream, transport = slow.connect()
+
+    stream.dataReceived(frame(UPDATE, make_query(identity=7)))
+    before = [one[:2] for one in unframe(transport.value())]
+    slow.waiting[0].callback(b"\0\5done")
+
+    assert before == [b"\0\7"]
+    assert [one[:2] for one in unframe(transport.value())] == [b"\0\7", b"\0\5"]
+
+
+def test_one_query_may_have_many_replies() -> None:
+    """RFC 5936 2.2: a transfer is a series of messages; others go between them."""
+    slow = Slow()
+    stream, transport = slow.connect()
+
+    stream.dataReceived(frame(TRANSFER, make_query(identity=7)))
+
+    replies = [one[:3] for one in unframe(transport.value())]
+    assert [one for one in replies if one[1] == 6] == [
+        b"\0\6\0",
+        b"\0\6\1",
+        b"\0\6\2",
+    ]
+    assert len(replies) == 4
+
+
+def test_a_series_is_drawn_as_the_client_reads() -> None:
+    """A zone of a hundred thousand names must not be written into memory at once."""
+    slow = Slow()
+    stream = Stream(slow.session, IDLE, Clock(), lambda: None, Via(True))
+    transport = Narrow()
+    stream.makeConnection(transport)
+    drawn = []
+
+    stream.dataReceived(frame(TRANSFER))
+    for _ in range(3):
+        drawn.append(slow.drawn)
+        stream.resumeProducing()
+
+    assert drawn == [1, 2, 3]
+    assert len(unframe(transport.value())) == 3
+
+
+def test_what_is_under_way_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks on and on is not read from until replies are there."""
+    monkeypatch.setattr("services.dns.protocol.MOST_WAITING", 2)
+    slow = Slow()
+    stream, transport = slow.connect()
+
+    stream.dataReceived(frame(UPDATE, UPDATE, UPDATE))
+    before = len(slow.waiting)
+    slow.waiting[0].callback(None)
+
+    assert before == 2
+    assert len(slow.waiting) == 3
+    assert transport.value() == b""
+
+
+def test_a_late_reply_to_a_client_that_has_gone_is_lost() -> None:
+    """There is nobody to get it."""
+    slow = Slow()
+    stream, transport = slow.connect()
+    stream.dataReceived(frame(UPDATE, TRANSFER))
+    transport.clear()
+
+    stream.connectionLost(Failure(ConnectionDone()))
+    slow.waiting[0].callback(b"\0\5done")
+
+    assert transport.value() == b""
+
+
+def test_an_error_of_ours_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """The connection goes on; the client asks again."""
+    slow = Slow()
+    stream, transport = slow.connect()
+    socket = listen(slow.session)
+
+    stream.dataReceived(frame(UPDATE, make_query()))
+    socket.deliver(UPDATE)
+    for one in slow.waiting:
+        one.errback(ValueError("broken"))
+
+    assert len(unframe(transport.value())) == 1
+    assert capsys.readouterr().out.count("broken") >= 2
+    assert socket.written == []
+
+
+def test_a_late_reply_goes_by_datagram_too() -> None:
+    """An update by UDP is answered when it is on disk; nothing may be answered, too."""
+    slow = Slow()
+    socket = listen(slow.session)
+
+    for _ in range(2):
+        socket.deliver(UPDATE)
+    slow.waiting[0].callback(None)
+    slow.waiting[1].callback(b"\0\5done")
+
+    assert socket.written == [b"\0\5done"]
+
+
+def test_a_series_goes_by_datagrams_one_by_one() -> None:
+    """RFC 1995 2: IXFR may be asked for by UDP."""
+    socket = listen(Slow().session)
+
+    socket.deliver(TRANSFER)
+
+    assert len(socket.written) == 3
+
+
+def test_one_client_does_not_take_all_places() -> None:
+    """Others want to connect, too; a client is told by its address."""
+    streams = Streams(SESSION, 9, IDLE, Clock(), limit_of_client=2)
+    one = IPv6Address("TCP", "::ffff:192.0.2.1", 1053)
+    same = IPv4Address("TCP", "192.0.2.1", 1054)
+    other = IPv4Address("TCP", "192.0.2.2", 1053)
+    first = streams.buildProtocol(one)
+    assert first is not None
+    first.makeConnection(StringTransport())
+    assert streams.buildProtocol(same) is not None
+
+    refused = streams.buildProtocol(same)
+    first.connectionLost(Failure(ConnectionDone()))
+
+    assert refused is None
+    assert streams.buildProtocol(other) is not None
+    assert streams.buildProtocol(one) is not None
+
+
 def test_there_are_so_many_connections_and_no_more() -> None:
     """Each costs memory; a place is free again when its client has gone."""
     streams = Streams(SESSION, 2, IDLE, Clock())
@@ -363,6 +531,42 @@ def test_the_service_listens_and_says_ready(
     assert '"event": "ready"' not in before
     assert '"event": "ready"' in capsys.readouterr().out
     assert net.getDelayedCalls() == []
+
+
+def test_with_a_certificate_there_is_tls(config: Path) -> None:
+    """RFC 7858: on a port of its own."""
+    values = {**json.loads(config.read_text()), "certificate": "c", "key": "k"}
+    config.write_text(json.dumps(values))
+    net = MemoryNet()
+
+    make_service(config, net).startService()
+
+    ports = [port for port, *_ in net.tcpServers]
+    assert ports == [53, 853]
+    assert isinstance(net.tcpServers[1][1], Encrypted)
+
+
+def test_with_a_limit_each_sender_is_looked_at(config: Path) -> None:
+    """Replies that are kept would go past it."""
+    values = {**json.loads(config.read_text()), "rate_limit": 5}
+    config.write_text(json.dumps(values))
+    net = MemoryNet()
+
+    make_service(config, net).startService()
+    socket = net.sockets[0]
+    for _ in range(9):
+        socket.deliver(make_query())
+
+    assert len(socket.written) == 7  # 5, and half of the rest, cut
+
+
+def test_a_bad_secret_stops_the_start(config: Path) -> None:
+    """Several servers with one address need the same, so it has to be right."""
+    values = {**json.loads(config.read_text()), "cookie_secret": "abc"}
+    config.write_text(json.dumps(values))
+
+    with pytest.raises(SettingsError, match="cookie_secret"):
+        make_service(config, MemoryNet())
 
 
 def test_the_service_leaves_when_told_to(config: Path) -> None:
