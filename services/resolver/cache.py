@@ -127,6 +127,9 @@ class Cache:
         self, limit: int, longest_ttl: int = 86_400, longest_negative_ttl: int = 3_600
     ) -> None:
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        # Names with NXDOMAIN and with DNAME: few, so that a look upwards is short.
+        self._absent: set[Owner] = set()
+        self._renamed: set[Owner] = set()
         self._limit = limit
         self._longest_ttl = longest_ttl
         self._longest_negative_ttl = longest_negative_ttl
@@ -213,9 +216,9 @@ class Cache:
         entry = self._live((name, rdtype), now)
         if entry is not None and entry.rank >= least and not _has_failed(entry):
             return entry
-        for above in ancestors(name):
+        for above in find_among(self._absent, name):
             entry = self._live((above, NO_TYPE), now)
-            if entry is not None and type(entry.fact) is Negative:
+            if entry is not None:
                 return entry
         return None
 
@@ -228,7 +231,9 @@ class Cache:
 
     def find_above(self, name: Owner, rdtype: int, now: float) -> Iterator[Entry]:
         """Yield the sets of one type at ``name`` and upwards, the nearest first."""
-        for above in ancestors(name):
+        is_dname = rdtype == RdataType.DNAME
+        names = find_among(self._renamed, name) if is_dname else ancestors(name)
+        for above in names:
             entry = self._live((above, rdtype), now)
             if entry is not None and type(entry.fact) is RRset:
                 yield entry
@@ -269,6 +274,8 @@ class Cache:
         if entry.expires <= now:
             return
         self._entries[key] = entry
+        if (index := self._index(key[1])) is not None:
+            index.add(key[0])
         self.cost += entry.cost
         while self.cost > self._limit:
             self._drop(next(iter(self._entries)))
@@ -285,18 +292,37 @@ class Cache:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.cost -= entry.cost
+            if (index := self._index(key[1])) is not None:
+                index.discard(key[0])
+
+    def _index(self, rdtype: int) -> set[Owner] | None:
+        if rdtype == NO_TYPE:
+            return self._absent
+        return self._renamed if rdtype == RdataType.DNAME else None
 
     def _revive(self, name: Owner, security: Security) -> None:
         """Take back the NXDOMAIN of a name that now answers, and of those above it.
 
         What was proven is taken back by a proof only.
         """
-        for above in ancestors(name):
+        for above in list(find_among(self._absent, name)):
             entry = self._entries.get((above, NO_TYPE))
             if entry is not None and entry.verdict.security <= security:
                 self._drop((above, NO_TYPE))
                 if self.on_change is not None:
                     self.on_change(name)
+
+
+def find_among(names: set[Owner], name: Owner) -> Iterator[Owner]:
+    """Find a name and those above it among some, the nearest first."""
+    if not names:
+        return
+    while True:
+        if name in names:
+            yield name
+        if name == ROOT:
+            return
+        name = name[1 + name[0] :]
 
 
 def is_better(old: Entry, rank: Rank, verdict: Verdict) -> bool:

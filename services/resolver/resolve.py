@@ -5,7 +5,6 @@ returns the `Result`.  Read `resolve` first, then down the page.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -304,7 +303,7 @@ class Resolver:
         are_dead = all(self._servers.is_dead(address, now) for address in queue)
         rounds = 1 if are_dead else ATTEMPTS
         bare = list(delegation.bare)
-        why = f"no address of a server of {to_text(zone)} is known"
+        last: tuple[str, Useless] | None = None
         for attempt in range(rounds):
             silent: list[str] = []
             while queue or bare:
@@ -319,12 +318,11 @@ class Resolver:
                 )
                 if not isinstance(reading, Useless):
                     return reading
-                why = f"no use of the servers of {to_text(zone)}: "
-                why += f"{address} {reading.why}"
+                last = address, reading
                 if reading.is_silence:
                     silent.append(address)
             queue = silent
-        raise DeadEndError(why, EDECode.NO_REACHABLE_AUTHORITY)
+        raise _give_up(zone, last)
 
     def _line_up(
         self, delegation: Delegation, question: Question, work: Work
@@ -366,11 +364,13 @@ class Resolver:
         """Ask one server, again without EDNS or over TCP where that may help."""
         address, question, zone = ask.server, ask.question, delegation.zone
         begun = self._clock()
-        again: Ask | None = replace(ask, edns=self._servers.speaks_edns(address, begun))
+        again: Ask | None = ask
+        if not self._servers.speaks_edns(address, begun):
+            again = ask._replace(edns=False)
         while again is not None:
             ask, started = again, self._clock()
             timeout = work.allow_query(ask.timeout, started)
-            outcome = yield replace(ask, timeout=timeout)
+            outcome = yield Ask(*ask[:2], timeout, *ask[3:])
             self._learn(ask, outcome, self._clock() - started)
             again = retry(ask, outcome)
         reading = _read(outcome, question, zone)
@@ -389,7 +389,7 @@ class Resolver:
         if isinstance(outcome, Message):
             if not ask.over_tcp:
                 self._servers.note_answer(ask.server, elapsed)
-            if not ask.edns and retry(replace(ask, edns=True), outcome) is None:
+            if not ask.edns and retry(ask._replace(edns=True), outcome) is None:
                 self._servers.note_plain(ask.server, self._clock())
         elif outcome in (Trouble.TIMEOUT, Trouble.UNREACHABLE):
             self._servers.note_silence(ask.server, self._clock())
@@ -438,6 +438,15 @@ def _conclude(links: list[Link]) -> Result:
         return Result(last.rcode, answer, authority, security, failure)
     authority = tuple(dict.fromkeys(proof))
     return Result(Rcode.NOERROR, answer, authority, security, failure)
+
+
+def _give_up(zone: Owner, last: tuple[str, Useless] | None) -> DeadEndError:
+    """Say why a zone's servers were of no use."""
+    why = f"no address of a server of {to_text(zone)} is known"
+    if last is not None:
+        address, reading = last
+        why = f"no use of the servers of {to_text(zone)}: {address} {reading.why}"
+    return DeadEndError(why, EDECode.NO_REACHABLE_AUTHORITY)
 
 
 def _read(outcome: Outcome, question: Question, zone: Owner) -> Reading:

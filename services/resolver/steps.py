@@ -1,9 +1,9 @@
 """The words between a resolution and the world: asks out, outcomes in, notes aside."""
 
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dns.edns import EDECode
 from dns.flags import Flag
@@ -30,15 +30,18 @@ MINIMISED_TYPE = RdataType.A
 TCP_TIMEOUT = 1.5
 
 
-@dataclass(frozen=True)
-class Ask:
-    """One query to send to one server; equal ones need to be sent once only."""
+class Ask(NamedTuple):
+    """One query to send to one server."""
 
     server: str
     question: Question
-    timeout: float = field(compare=False)
+    timeout: float
     over_tcp: bool = False
     edns: bool = True
+
+    def key(self) -> tuple[str, Question, bool, bool]:
+        """Return what makes asks equal: one query will do for them."""
+        return self.server, self.question, self.over_tcp, self.edns
 
 
 class Trouble(Enum):
@@ -161,9 +164,9 @@ def retry(ask: Ask, outcome: Outcome) -> Ask | None:
         is_partial = outcome is Trouble.DOUBTFUL
         is_puzzled = outcome is Trouble.GARBLED
     if is_partial and not ask.over_tcp:
-        return replace(ask, over_tcp=True, timeout=TCP_TIMEOUT)
+        return ask._replace(over_tcp=True, timeout=TCP_TIMEOUT)
     if is_puzzled and ask.edns:
-        return replace(ask, edns=False)
+        return ask._replace(edns=False)
     return None
 
 

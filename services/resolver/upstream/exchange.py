@@ -15,6 +15,9 @@ MOST_MISMATCHES = 8
 # signatures, whoever needs them (DO, RFC 4035 section 3.2.1).
 OPT = b"\0\0\x29" + LARGEST_DATAGRAM.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
 
+# The bit that tells small letters from large ones, for each small letter.
+LETTERS = bytes(0x20 if 0x61 <= byte <= 0x7A else 0 for byte in range(256))
+
 # Replies that may come without the question: the server could not read it.
 PUZZLED_RCODES = (1, 4)
 
@@ -72,7 +75,6 @@ def _parse(wire: bytes) -> Message | Trouble:
 
 def _mix_case(name: bytes, bits: int) -> bytes:
     """Flip letters at random; lengths of labels are below every letter."""
-    return bytes(
-        byte ^ 0x20 if 0x61 <= byte <= 0x7A and bits >> place & 1 else byte
-        for place, byte in enumerate(name)
-    )
+    mask = int.from_bytes(name.translate(LETTERS), "big")
+    mixed = int.from_bytes(name, "big") ^ (mask & bits)
+    return mixed.to_bytes(len(name), "big")

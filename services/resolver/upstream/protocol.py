@@ -27,19 +27,20 @@ class Upstream:
         self._reactor = reactor
         self._random_bits = random_bits
         self._port = port
-        self._waiting: dict[Ask, list[Deferred[Outcome]]] = {}
+        self._waiting: dict[object, list[Deferred[Outcome]]] = {}
 
     def send(self, ask: Ask) -> Deferred[Outcome]:
         """Put one question to one server; the outcome comes within its time."""
         outcome: Deferred[Outcome] = Deferred()
-        if ask in self._waiting:
-            self._waiting[ask].append(outcome)
+        key = ask.key()
+        if key in self._waiting:
+            self._waiting[key].append(outcome)
             return outcome
-        self._waiting[ask] = [outcome]
+        self._waiting[key] = [outcome]
         exchange = Exchange(ask, self._random_bits)
 
         def finish(result: Outcome) -> None:
-            for one in self._waiting.pop(ask):
+            for one in self._waiting.pop(key):
                 one.callback(result)
 
         begin = self._begin_tcp if ask.over_tcp else self._begin_udp

@@ -114,7 +114,7 @@ class Checker:
 
     def check(self, rrset: RRset, keys: Keys, now: float, budget: Budget) -> Checked:
         """Find one good signature; else say what is wrong with the last of them."""
-        failure = _fail(EDECode.RRSIGS_MISSING, rrset, "is not signed")
+        failure: Failure | None = None
         for rdata in rrset.signatures[:MOST_SIGNATURES]:
             signature = read_signature(rdata)
             wrong = _find_fault(rrset, signature, keys.zone, now)
@@ -125,6 +125,8 @@ class Checker:
                 good = RRset(rrset.owner, rrset.rdtype, ttl, rrset.rdatas, (rdata,))
                 return Checked(SECURE, good, signature.labels)
             failure = wrong
+        if failure is None:
+            failure = _fail(EDECode.RRSIGS_MISSING, rrset, "is not signed")
         return Checked(Verdict(Security.BOGUS, failure), rrset)
 
     def _verify(

@@ -7,7 +7,7 @@ Read `Validator.judge` first, then down the page.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dns.edns import EDECode
@@ -79,11 +79,20 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What of a reply's denials is genuine; ``failure`` if they are no use."""
+    """What of a reply's denials is genuine; ``failure`` tells what is wrong."""
 
-    denial: Denial | None
+    zone: Owner
+    denial: Denial | None = None
     sets: tuple[RRset, ...] = ()
-    failure: Verdict = field(default_factory=lambda: fail("there is no NSEC or NSEC3"))
+    failure: Verdict | None = None
+
+    def blame(self) -> Verdict:
+        """Say why nothing is proven."""
+        if self.failure is not None:
+            return self.failure
+        if self.denial is None:
+            return fail(f"{name_text(self.zone)} sent no NSEC or NSEC3")
+        return fail(f"what {name_text(self.zone)} sent proves nothing of the name")
 
 
 class Validator:
@@ -174,7 +183,7 @@ class Validator:
             return Part(checked.rrset, SECURE)
         evidence = self._read_evidence(proof, trust, case)
         if evidence.denial is None:
-            return Part(rrset, evidence.failure)
+            return Part(rrset, evidence.blame())
         verdict = evidence.denial.allows_wildcard(rrset.owner, checked.labels)
         if verdict.security == Security.SECURE:
             self.ranges.note(trust.zone, None, evidence.sets, self._clock())
@@ -203,7 +212,7 @@ class Validator:
             soa = checked.rrset
         evidence = self._read_evidence(known.proof, trust, case)
         if evidence.denial is None:
-            return Part(None, evidence.failure, known.proof, soa)
+            return Part(None, evidence.blame(), known.proof, soa)
         if known.rcode == Rcode.NXDOMAIN:
             verdict = evidence.denial.denies_name(name)
         else:
@@ -217,7 +226,7 @@ class Validator:
     ) -> Evidence:
         """Check the denials themselves, none of which may be a wildcard's."""
         good: list[RRset] = []
-        failure = fail(f"{name_text(trust.zone)} sent no NSEC or NSEC3")
+        failure: Verdict | None = None
         for rrset in proof:
             checked = self._checker.check(rrset, trust.keys, self._clock(), case.budget)
             if checked.verdict.security != Security.SECURE:
@@ -283,10 +292,10 @@ class Validator:
             return replace(trust, expires=until)  # an alias is no cut
         evidence = self._read_evidence(known.proof, trust, case)
         verdict = evidence.denial.finds_cut(child) if evidence.denial else None
-        if verdict is None and evidence.failure.security == Security.INSECURE:
-            verdict = evidence.failure
         if verdict is None:
-            return self._blame(child, evidence.failure, question, case)
+            verdict = evidence.blame()
+        if verdict.security == Security.BOGUS:
+            return self._blame(child, verdict, question, case)
         ttl = min((rrset.ttl for rrset in evidence.sets), default=0)
         until = min(trust.expires, now + ttl)
         if verdict.security == Security.SECURE:
@@ -352,16 +361,16 @@ def _find_common_signer(sets: Iterable[RRset], name: Owner) -> Owner | None:
 
 
 def _make_evidence(
-    zone: Owner, sets: list[RRset], failure: Verdict, budget: Budget
+    zone: Owner, sets: list[RRset], failure: Verdict | None, budget: Budget
 ) -> Evidence:
     plain = [one for one in sets if one.rdtype == RdataType.NSEC]
     if plain:
-        return Evidence(NsecDenial(zone, map(read_nsec, plain)), tuple(plain), failure)
+        denial = NsecDenial(zone, map(read_nsec, plain))
+        return Evidence(zone, denial, tuple(plain), failure)
     records = [record for one in sets if (record := read_nsec3(one)) is not None]
     if not records:
-        return Evidence(None, (), failure)
+        return Evidence(zone, failure=failure)
     verdict = judge_iterations(records)
     if verdict is not None:
-        return Evidence(None, (), verdict)
-    unproven = fail(f"the NSEC3 of {name_text(zone)} prove nothing of the name")
-    return Evidence(HashedDenial(zone, records, budget), tuple(sets), unproven)
+        return Evidence(zone, failure=verdict)
+    return Evidence(zone, HashedDenial(zone, records, budget), tuple(sets), failure)
