@@ -1,8 +1,10 @@
 """The options of EDNS that a resolver answers: what a client asked for, and no more."""
 
+from collections.abc import Callable
 from struct import Struct
-from typing import Protocol
+from time import time
 
+from services.common.cookies import Cookies
 from services.resolver.cache import Failure
 from services.resolver.query import (
     COOKIE,
@@ -21,25 +23,23 @@ TENTHS = 10  # of a second, in which the keepalive option counts (RFC 7828)
 _OPTION = Struct(">HH")
 
 
-class Cookies(Protocol):
-    """Makes server cookies (RFC 9018): the reply's option for a query's."""
-
-    def answer(self, cookie: bytes, client: str) -> bytes:
-        """Return the data of the reply's option."""
-
-
 class Answerer:
     """Answers NSID, cookies, keepalive and padding.
 
-    ``idle`` is how many seconds a connection may rest.
+    ``idle`` is how many seconds a connection may rest, ``now`` the time since 1970.
     """
 
     def __init__(
-        self, identity: str, idle: float = 10.0, cookies: Cookies | None = None
+        self,
+        identity: str,
+        idle: float = 10.0,
+        cookies: Cookies | None = None,
+        now: Callable[[], float] = time,
     ) -> None:
         self._identity = identity.encode("ascii", "replace")
         self._idle = int(idle * TENTHS).to_bytes(2, "big")
         self._cookies = cookies
+        self._now = now
 
     def is_sound(self, query: Query) -> bool:
         """Tell whether the cookie has a length that one may have (RFC 7873 5.2.2)."""
@@ -55,8 +55,8 @@ class Answerer:
         if NSID in asked:
             found += write_option(NSID, self._identity)
         if COOKIE in asked and self._cookies is not None:
-            cookie = self._cookies.answer(asked[COOKIE], query.client)
-            found += write_option(COOKIE, cookie)
+            cookie = self._cookies.check(asked[COOKIE], query.client, self._now())
+            found += write_option(COOKIE, cookie.reply) if cookie else b""
         if KEEPALIVE in asked and query.via is not Via.UDP:
             found += write_option(KEEPALIVE, self._idle)
         return found
@@ -80,4 +80,5 @@ def write_option(code: int, data: bytes) -> bytes:
 def show_error(failure: Failure) -> bytes:
     """Write an extended error (RFC 8914): why there is no answer, or what of it."""
     text = failure.text.encode("utf-8", "replace")[:LONGEST_TEXT]
-    return write_option(ERROR, int(failure.code).to_bytes(2, "big") + text)
+    whole = text.decode("utf-8", "ignore").encode()  # no letter is cut in two
+    return write_option(ERROR, int(failure.code).to_bytes(2, "big") + whole)

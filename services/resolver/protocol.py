@@ -1,5 +1,6 @@
 """Carry messages between clients and the `Session`, and run resolutions."""
 
+from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -19,7 +20,7 @@ from services.resolver.query import HEADER, Query, Via, read_query
 from services.resolver.records import Question
 from services.resolver.resolve import Resolver
 from services.resolver.session import Session
-from services.resolver.steps import Outcome, Result, Steps
+from services.resolver.steps import Outcome, Result, Steps, Trouble
 from services.resolver.upstream.protocol import Upstream
 
 # Questions of one connection that are worked on at once (RFC 7766 section 6.2.1.1),
@@ -56,12 +57,14 @@ class Recursion:
         upstream: Upstream,
         most: int,
         share: int | None = None,
+        counts: Counter[str] | None = None,
     ) -> None:
         self._resolver = resolver
         self._upstream = upstream
         self._most = most
         self._share = most if share is None else share
         self._count = 0
+        self._counts: Counter[str] = Counter() if counts is None else counts
         self._shares: dict[str, int] = {}
         self._waiting: dict[Kind, list[tuple[str, Deferred[Result]]]] = {}
         self._refreshed: set[Kind] = set()
@@ -78,6 +81,7 @@ class Recursion:
         answer: Deferred[Result] = Deferred()
         mine = self._shares.get(client, 0)
         if self._count >= self._most or mine >= self._share:
+            self._counts["turned down"] += 1
             answer.callback(BUSY)
             return answer
         self._count += 1
@@ -100,6 +104,7 @@ class Recursion:
         if kind in self._refreshed or len(self._refreshed) >= MOST_REFRESHED:
             return None
         self._refreshed.add(kind)
+        self._counts["answers refreshed"] += 1
         steps = self._resolver.resolve(question, is_checked=is_checked, is_known=True)
         running = self._run(steps).addErrback(_report)
 
@@ -117,6 +122,8 @@ class Recursion:
             ask = next(steps)
             while True:
                 outcome = yield self._upstream.send(ask)
+                kind = outcome.name.lower() if isinstance(outcome, Trouble) else "reply"
+                self._counts[f"servers: {kind}"] += 1
                 ask = steps.send(outcome)
         except StopIteration as end:
             result: Result = end.value
@@ -168,6 +175,10 @@ class Desk:
                 self._reactor, self._recursion, self._patience
             )
         return reply
+
+    def count(self, name: str) -> None:
+        """Count something that the session does not see."""
+        self._session.counts[name] += 1
 
     def refresh(self, wire: bytes) -> None:
         """Renew the answer to a query before it is over."""
@@ -245,6 +256,7 @@ class UdpListener:
 
     def _slow_down(self, datagram: bytes) -> bytes | None:
         """Send every other one to TCP, where nobody can use another's address."""
+        self._desk.count("slowed")
         self._is_odd = not self._is_odd
         if self._is_odd or len(datagram) < HEADER or datagram[2] & 0x80:
             return None

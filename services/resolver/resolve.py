@@ -86,7 +86,7 @@ class Resolver:
         validator: Validator | None = None,
         note: Callable[..., None] | None = None,
     ) -> None:
-        self._cache = cache
+        self.cache = cache
         self._delegations = delegations
         self._servers = servers
         self._clock = clock
@@ -112,7 +112,7 @@ class Resolver:
         except ResolutionError as error:
             self._tell(work, str(error), "tell the client SERVFAIL")
             ttl = BOGUS_TTL if isinstance(error, BogusError) else FAILURE_TTL
-            self._cache.put_failure(*question, error.failure, ttl, self._clock())
+            self.cache.put_failure(*question, error.failure, ttl, self._clock())
             security = Security.INDETERMINATE
             if isinstance(error, BogusError):
                 security = Security.BOGUS
@@ -133,17 +133,22 @@ class Resolver:
             name = link.known.target
         return self._memory.recall_failure(question, is_checked=is_checked)
 
+    @property
+    def is_validating(self) -> bool:
+        """Whether there is an anchor to begin from."""
+        return self._validator is not None
+
     def distrust(self, zone: Owner, seconds: float) -> None:
         """Check nothing at and below a zone for a while (RFC 7646)."""
         if self._validator is not None:
             self._validator.anchors.add(zone, self._clock() + seconds)
-            self._forget_tree(zone)
+            self.forget(zone, is_tree=True)
 
     def trust_again(self, zone: Owner) -> bool:
         """Check a zone again; tell whether it was not."""
         if self._validator is None:
             return False
-        self._forget_tree(zone)
+        self.forget(zone, is_tree=True)
         return self._validator.anchors.remove(zone)
 
     def list_distrusted(self) -> list[tuple[Owner, float]]:
@@ -154,10 +159,11 @@ class Resolver:
         found = self._validator.anchors.list(now)
         return [(zone, until - now) for zone, until in found]
 
-    def _forget_tree(self, zone: Owner) -> None:
-        self._cache.flush(zone, is_tree=True)
+    def forget(self, name: Owner, *, is_tree: bool = False) -> int:
+        """Forget a name, or a whole tree; return how many entries it were."""
         if self._validator is not None:
-            self._validator.forget(zone)
+            self._validator.forget(name)
+        return self.cache.flush(name, is_tree=is_tree)
 
     def _chase(self, question: Question, work: Work) -> Steps[Result]:
         """Follow aliases from zone to zone until something else comes."""
@@ -243,7 +249,7 @@ class Resolver:
 
     def _forget(self, question: Question) -> None:
         for rdtype in (question.rdtype, RdataType.CNAME, NO_TYPE):
-            self._cache.forget(question.owner, rdtype)
+            self.cache.forget(question.owner, rdtype)
 
     def _descend(self, question: Question, work: Work) -> Steps[Known]:
         """Go down from zone to zone, and in each a label at a time."""
@@ -264,7 +270,7 @@ class Resolver:
                 if not delegation.is_remembered:
                     raise
                 # Servers move: ask the parent for them afresh.
-                self._cache.forget(delegation.zone, RdataType.NS)
+                self.cache.forget(delegation.zone, RdataType.NS)
                 delegation = yield from self._begin(question, work)
                 known = delegation.zone
                 continue

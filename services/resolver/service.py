@@ -1,5 +1,7 @@
 """``twist lab-resolver``: read the settings, wire the rooms together, listen."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 from random import SystemRandom
@@ -10,13 +12,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python import usage
 
+from services.common.control import Control
+from services.common.cookies import SECRET, Cookies
 from services.common.datagrams import Datagrams
 from services.common.log import log
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
-from services.common.tls import Encrypted
+from services.common.tls import Encrypted, are_readable
 from services.resolver.access import Access, Rate
 from services.resolver.cache import Cache
+from services.resolver.control import Operator
 from services.resolver.delegation import Delegations, Network
 from services.resolver.names import Owner, from_text
 from services.resolver.options import Answerer
@@ -62,11 +67,17 @@ class ResolverService(Service):
     name = "lab-resolver"
 
     def __init__(self, settings: Settings, resolver: Resolver, reactor: Any) -> None:
+        self.resolver = resolver
         self._settings = settings
         self._reactor = reactor
         upstream = Upstream(reactor, SystemRandom().getrandbits, settings.server_port)
+        self._counts: Counter[str] = Counter()
         self._recursion = Recursion(
-            resolver, upstream, settings.waiting_clients, settings.waiting_per_client
+            resolver,
+            upstream,
+            settings.waiting_clients,
+            settings.waiting_per_client,
+            self._counts,
         )
         self._access = Access(
             _networks("clients", settings.clients),
@@ -85,10 +96,16 @@ class ResolverService(Service):
             resolver.recall,
             self._table,
             special=_make_special(settings),
-            options=Answerer(settings.name, IDLE_TIME),
+            options=Answerer(settings.name, IDLE_TIME, Cookies(os.urandom(SECRET))),
+            counts=self._counts,
         )
         self._desk = Desk(reactor, session, self._recursion, settings.stale_after)
         self._table.refresh = self._desk.refresh
+        resolver.cache.on_change = self._table.forget
+        operator = Operator(
+            settings.name, resolver, self._table, self.count, reactor.seconds
+        )
+        self._control = Control(operator.commands())
         self._listeners: list[Datagrams] = []
         self._ports: list[Any] = []
 
@@ -111,6 +128,9 @@ class ResolverService(Service):
                         settings.tls_port, encrypted, interface=address
                     )
                 )
+        control = self._control.listen(self._reactor)
+        if control is not None:
+            self._ports.append(control)
         announce(lambda: probe(settings, self._reactor), self._reactor)
 
     def stopService(self) -> "Deferred[Any]":
@@ -140,6 +160,18 @@ class ResolverService(Service):
         listener.send = datagrams.send
         return datagrams
 
+    def count(self) -> Counter[str]:
+        """Add up what the listeners, the session and the resolutions have counted.
+
+        A datagram that the session never saw was answered by the table alone.
+        """
+        counts = self._counts.copy()
+        received = sum(one.received for one in self._listeners)
+        counts["answers ready"] += received - counts["messages udp"] - counts["slowed"]
+        counts["messages udp"] = received
+        counts["questions waiting"] = self._recursion.waiting
+        return counts
+
     def _make_streams(self, via: Via) -> TcpListenerFactory:
         settings = self._settings
         return TcpListenerFactory(
@@ -156,6 +188,8 @@ def makeService(options: Options, reactor: Any = None) -> ResolverService:
     if reactor is None:
         from twisted.internet import reactor
     settings = read_settings(options["config"], Settings)
+    if settings.certificate and not are_readable(settings.certificate, settings.key):
+        raise SettingsError("certificate, key: they cannot be read")
     return ResolverService(settings, build_resolver(settings, reactor.seconds), reactor)
 
 

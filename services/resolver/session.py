@@ -1,5 +1,6 @@
 """What a client asks and is told, message by message, without a socket."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -56,6 +57,7 @@ class Session:
         *,
         special: Special | None = None,
         options: Answerer | None = None,
+        counts: Counter[str] | None = None,
     ) -> None:
         self._identity = identity
         self._access = access
@@ -63,12 +65,14 @@ class Session:
         self._table = table
         self._special = special or Special()
         self._options = options or Answerer(identity)
+        self.counts: Counter[str] = Counter() if counts is None else counts
 
     def receive(self, wire: bytes, client: str, via: Via) -> bytes | Query | None:
         """Answer a message at once, hand back a query to resolve, or drop it.
 
         A reply is never replied to: two servers would go on for ever.
         """
+        self.counts[f"messages {via.value}"] += 1
         if len(wire) < HEADER or wire[2] & 0x80:
             return None
         if (wire[2] >> 3) & 0x0F != Opcode.QUERY:
@@ -76,17 +80,28 @@ class Session:
         try:
             query = read_query(wire, via, client)
         except MalformedError:
+            self.counts["malformed"] += 1
             return _refuse_bare(wire, Rcode.FORMERR)
         result = self._refuse(query)
         if result is not None:
+            self.counts["refused"] += 1
             return self.reply(query, result)
+        return self._answer(query)
+
+    def _answer(self, query: Query) -> bytes | Query:
+        """Look first at what stands ready, then into the cache, then at what was."""
         entry = self._table.find(query)
         if entry is not None and (reply := self._repeat(query, entry)):
+            self.counts["answers ready"] += 1
             return reply
         result = self._know(query)
         if result is not None:
+            self.counts["answers cached"] += 1
             return self.reply(query, result)
-        return self.reply_stale(query, is_resting=True) or query
+        if stale := self.reply_stale(query, is_resting=True):
+            return stale
+        self.counts["answers resolved"] += 1
+        return query
 
     def reply(self, query: Query, result: Result) -> bytes:
         """Write the reply, truncated if it does not fit, and keep it for the next."""
@@ -111,6 +126,7 @@ class Session:
                 rcode=int(result.rcode),
                 is_secure=is_secure,
                 error=error,
+                owners=frozenset([one.owner for one in answer]),
             )
         return self._finish(query, body, int(result.rcode), opt, is_secure=is_secure)
 
@@ -119,6 +135,7 @@ class Session:
         entry = self._table.find_stale(query, is_resting=is_resting)
         if entry is None or not query.is_recursive:
             return None
+        self.counts["answers stale"] += 1
         is_absent = entry.rcode == Rcode.NXDOMAIN
         code = EDECode.STALE_NXDOMAIN_ANSWER if is_absent else EDECode.STALE_ANSWER
         error = show_error(Failure(code, "no newer answer could be had"))

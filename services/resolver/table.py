@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
+from services.resolver.names import is_inside
 from services.resolver.query import (
     AD,
     CD,
@@ -68,6 +69,7 @@ class Entry:
     rcode: int
     is_secure: bool
     error: bytes
+    owners: frozenset[bytes]
     made: float
     expires: float
     is_refreshing: bool = False
@@ -120,9 +122,9 @@ class Table:
     ) -> None:
         self.kept: dict[bytes, bytes] = {}
         self.cost = 0
-        self.found = 0
         self.refresh: Callable[[bytes], None] | None = None
         self._names: OrderedDict[bytes, dict[bytes, Entry]] = OrderedDict()
+        self._users: dict[bytes, set[bytes]] = {}
         self._limit = limit
         self._clock = clock
         self._later = later
@@ -142,9 +144,19 @@ class Table:
     # Putting in and taking away
 
     def put(
-        self, query: Query, body: Body, *, rcode: int, is_secure: bool, error: bytes
+        self,
+        query: Query,
+        body: Body,
+        *,
+        rcode: int,
+        is_secure: bool,
+        error: bytes,
+        owners: frozenset[bytes] = frozenset(),
     ) -> None:
-        """Keep an answer, unless it is over already."""
+        """Keep an answer, unless it is over already.
+
+        ``owners`` are those whose records it holds, for it is wrong when these are.
+        """
         name = query.name.lower()
         key = _key(query)
         self._drop(name, key)
@@ -153,8 +165,10 @@ class Table:
         if ttl <= 0 or cost > self._limit:
             return
         now = self._clock()
-        entry = Entry(body, rcode, is_secure, error, now, now + ttl)
+        entry = Entry(body, rcode, is_secure, error, owners - {name}, now, now + ttl)
         self._names.setdefault(name, {})[key] = entry
+        for owner in entry.owners:
+            self._users.setdefault(owner, set()).add(name)
         self._names.move_to_end(name)
         self.cost += cost
         while self.cost > self._limit:
@@ -163,16 +177,22 @@ class Table:
     def flush(self) -> None:
         """Forget everything."""
         self._names.clear()
+        self._users.clear()
         self.cost = 0
         self._forget_kept()
 
     def forget(self, name: bytes, *, is_tree: bool = False) -> None:
-        """Forget the answers about a name in wire form, or about all beneath, too."""
+        """Forget the answers that hold records of a name, or of all beneath it, too."""
         folded = name.lower()
-        going = [one for one in self._names if _is_beneath(one, folded)]
-        for one in going if is_tree else [folded]:
-            self._drop_name(one)
-        self._forget_kept()
+        owners = {folded}
+        if is_tree:
+            known = (*self._names, *self._users)
+            owners = {one for one in known if is_inside(one, folded)}
+        going = owners.union(*(self._users.get(one, ()) for one in owners))
+        if not going.isdisjoint(self._names):
+            for one in going:
+                self._drop_name(one)
+            self._forget_kept()
 
     # Looking up
 
@@ -237,7 +257,6 @@ class Table:
             return None
         tail = self._write(entry, rest, end, now)
         if tail is not None:
-            self.found += 1
             self._names.move_to_end(folded)
             self._touch(entry, now, b"\0\0" + rest)
             if name == folded:
@@ -305,6 +324,19 @@ class Table:
             self.cost -= _weigh(name, entry.body)
             if not entries:
                 del self._names[name]
+            for owner in entry.owners:
+                self._unlink(owner, name)
+
+    def _unlink(self, owner: bytes, name: bytes) -> None:
+        """Note that a name's answers hold no records of another any more."""
+        left = self._names.get(name, {}).values()
+        if any(owner in entry.owners for entry in left):
+            return
+        users = self._users.get(owner)
+        if users is not None:
+            users.discard(name)
+            if not users:
+                del self._users[owner]
 
     def _drop_name(self, name: bytes) -> None:
         for key in list(self._names.get(name, ())):
@@ -322,12 +354,3 @@ def _key(query: Query) -> bytes:
 
 def _weigh(name: bytes, body: Body) -> int:
     return ENTRY_BYTES + 2 * len(name) + len(body.data) + 16 * len(body.places)
-
-
-def _is_beneath(name: bytes, above: bytes) -> bool:
-    """Tell whether a name in wire form is another, or ends with its labels."""
-    while name:
-        if name == above:
-            return True
-        name = name[name[0] + 1 :] if name[0] else b""
-    return False

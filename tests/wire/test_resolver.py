@@ -26,6 +26,7 @@ from services.dns.master import parse_zone
 from services.dns.session import Session as Authority
 from services.dns.session import Via
 from services.resolver.access import Access, Rate
+from services.resolver.cache import Rank
 from services.resolver.protocol import (
     IDLE_TIME,
     MOST_PIPELINED,
@@ -887,6 +888,56 @@ def test_the_service_listens_and_says_ready(
     assert net.getDelayedCalls() == []
 
 
+def test_the_service_counts_all_that_comes(config: Path) -> None:
+    """What the table answers by itself as well."""
+    net = MemoryNet()
+    service = make_service(config, net)
+    service.startService()
+
+    for identity in range(4):
+        net.sockets[0].deliver(make_query("localhost", identity))
+    net.sockets[0].deliver(make_query("a.com"))
+    counts = service.count()
+
+    assert [one[0] for one in net.unixServers] == ["\0netarium"]
+    assert counts["messages udp"] == 5
+    assert counts["answers ready"] == 3
+    assert counts["answers cached"] == 1
+    assert counts["answers resolved"] == counts["questions waiting"] == 1
+
+
+def test_new_data_replaces_ready_answers(config: Path) -> None:
+    """The cache tells, when what is alive has become something else."""
+    net = MemoryNet()
+    service = make_service(config, net)
+    service.startService()
+    for _ in range(2):
+        net.sockets[0].deliver(make_query())
+        for _ in range(5):
+            carry(net)
+    cache, now = service.resolver.cache, net.seconds()
+
+    cache.put(make_set("www.com.", 60, "A", "192.0.2.81"), Rank.ANSWER, now)
+    net.sockets[0].deliver(make_query())
+
+    answers = [str(read(one).answer[0][0]) for one in net.sockets[0].written]
+    assert answers == ["192.0.2.80", "192.0.2.80", "192.0.2.81"]
+
+
+def test_tls_is_spoken_where_there_is_a_certificate(
+    config: Path, tmp_path: Path
+) -> None:
+    """On the port of RFC 7858; nothing is loaded before a client comes."""
+    (tmp_path / "pem").write_text("")
+    file = str(tmp_path / "pem")
+    config.write_text(json.dumps({**SETTINGS, "certificate": file, "key": file}))
+    net = MemoryNet()
+
+    make_service(config, net).startService()
+
+    assert [port for port, *_ in net.tcpServers] == [53, 853]
+
+
 def test_the_service_leaves_when_told_to(config: Path) -> None:
     """A port that stays open would stop the next start."""
     net = MemoryNet()
@@ -941,8 +992,18 @@ def test_the_steps_are_logged_where_the_lesson_asks_for_it(
         ({"roots": [{"name": "a", "addresses": ["1.2.3"]}]}, "roots: '1.2.3'"),
         ({"clients": ["198.18.0.1/18"]}, "clients: 198.18.0.1/18 has host bits set"),
         ({"never_ask": ["here"]}, "never_ask: 'here'"),
+        ({"refused": ["there"]}, "refused: 'there'"),
+        ({"certificate": "/nowhere", "key": "/nowhere"}, "certificate, key: "),
     ],
-    ids=["no root", "no name", "no address", "no network", "nonsense"],
+    ids=[
+        "no root",
+        "no name",
+        "no address",
+        "no network",
+        "nonsense",
+        "nobody",
+        "no certificate",
+    ],
 )
 def test_settings_that_make_no_sense_stop_the_start(
     config: Path, values: dict[str, Any], what: str

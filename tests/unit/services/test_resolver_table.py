@@ -310,6 +310,8 @@ def fill(*names: str) -> Place:
     """Let some names be known, and kept."""
     place = Place()
     for name in names:
+        own = WWW._replace(owner=from_text(name))
+        place.result = Result(Rcode.NOERROR, (own,))
         place.ask(make_query(name))
         place.ask_quickly(make_query(name))
     return place
@@ -340,6 +342,51 @@ def test_a_name_or_a_tree_can_be_forgotten(is_tree: bool, left: list[str]) -> No
 
     found = [name for name in names if place.ask_quickly(make_query(name))]
     assert found == left
+
+
+CHAIN = Result(
+    Rcode.NOERROR,
+    (
+        make_set("www.com.", 60, "CNAME", "web.net."),
+        make_set("web.net.", 60, "A", "192.0.2.80"),
+    ),
+)
+
+
+@pytest.mark.parametrize("is_tree", [False, True], ids=["name", "tree"])
+def test_an_alias_is_forgotten_with_what_it_leads_to(is_tree: bool) -> None:
+    """Its answer holds the target's records, which are not true any more."""
+    place = Place(result=CHAIN)
+    place.ask(make_query())
+    place.ask(make_query(use_edns=0, want_dnssec=True))
+
+    place.table.forget(from_text("net" if is_tree else "web.net"), is_tree=is_tree)
+
+    assert len(place.table) == place.table.cost == 0
+
+
+def test_links_between_names_go_with_the_answers() -> None:
+    """Nothing may be left behind that grows."""
+    place = Place(limit=5_000, result=CHAIN)
+
+    for number in range(100):
+        place.ask(make_query(f"a{number}.com"))
+        place.ask(make_query(f"a{number}.com", use_edns=0, want_dnssec=True))
+    users = sum(map(len, place.table._users.values()))
+    place.table.forget(from_text("web.net"))
+
+    assert users < 10
+    assert not place.table._users
+    assert not place.table._names
+
+
+def test_what_is_new_elsewhere_leaves_replies_alone() -> None:
+    """A name that changes all the time must not slow down the others."""
+    place = fill("www.com")
+
+    place.table.forget(from_text("a.net"))
+
+    assert len(place.table.kept) == 1
 
 
 def test_an_old_answer_may_serve_for_a_while() -> None:
