@@ -575,3 +575,30 @@ def test_the_work_for_one_question_is_bounded_in_queries_and_time() -> None:
         work.allow_query(2.0, 0.0)
     with pytest.raises(ExhaustedError, match=f"gave up after {MOST_QUERIES} queries"):
         work.allow_query(2.0, 0.0)
+
+
+def test_a_known_answer_is_found_anew_when_asked_for() -> None:
+    """It is nearly over: all links of its chain, but not the way to the servers."""
+    internet = Internet()
+    internet.resolve("alias.example.com")
+    internet.now += 550
+    internet.asked.clear()
+
+    again = internet.run(
+        internet.resolver.resolve(ask_for("alias.example.com"), is_known=True)
+    )
+
+    assert {rrset.ttl for rrset in again.answer} == {600}
+    assert internet.questions() == [f"{EXAMPLE} alias.example.com. A"]
+
+
+def test_what_cannot_be_found_anew_stays_as_it_was() -> None:
+    """The old answer is still true for a while."""
+    internet = Internet()
+    internet.resolve("www.example.com")
+    internet.now += 500
+    internet.servers.clear()
+
+    internet.run(internet.resolver.resolve(ask_for("www.example.com"), is_known=True))
+
+    assert internet.resolve("www.example.com").answer

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.resolver.access import Access
-from services.resolver.cache import Failure
-from services.resolver.names import to_text
+from services.resolver.cache import Failure, Security
+from services.resolver.names import from_text, to_text
 from services.resolver.query import Query, Via
 from services.resolver.records import Question
 from services.resolver.session import Session
@@ -361,3 +361,87 @@ def test_mutated_queries_never_break_the_session(data: st.DataObject) -> None:
     if isinstance(reply, Query):
         session.reply(reply, Result(Rcode.NOERROR, (KNOWN,)))
         assert reply.question.rdtype != RdataType.OPT
+
+
+@pytest.mark.parametrize(
+    ("options", "security", "is_told"),
+    [
+        ({"use_edns": 0, "want_dnssec": True}, Security.SECURE, True),
+        ({"flags": dns.flags.RD | dns.flags.AD}, Security.SECURE, True),
+        ({}, Security.SECURE, False),
+        ({"use_edns": 0}, Security.SECURE, False),
+        ({"use_edns": 0, "want_dnssec": True}, Security.INSECURE, False),
+        ({"flags": dns.flags.RD | dns.flags.AD}, Security.INDETERMINATE, False),
+        (
+            {"flags": dns.flags.RD | dns.flags.AD | dns.flags.CD},
+            Security.SECURE,
+            False,
+        ),
+    ],
+    ids=["DO", "AD", "neither", "EDNS", "insecure", "unknown", "CD"],
+)
+def test_ad_is_for_whom_it_means_something(
+    options: dict[str, Any], security: Security, is_told: bool
+) -> None:
+    """RFC 6840 5.7 and 5.8; with CD nobody but the client has checked."""
+    result = Result(Rcode.NOERROR, (KNOWN,), security=security)
+
+    reply = dns.message.from_wire(finish(make_query(**options), result))
+
+    assert bool(reply.flags & dns.flags.AD) == is_told
+
+
+def test_cd_goes_to_the_resolver_and_comes_back() -> None:
+    """RFC 4035 3.2.2: who checks by itself wants to see what is bogus."""
+    asked = []
+
+    def know(question: Question, *, is_checked: bool = True) -> Result | None:
+        asked.append(is_checked)
+        return Result(Rcode.NOERROR, (KNOWN,), security=Security.BOGUS)
+
+    session = make_session(know)
+    query = make_query(flags=dns.flags.RD | dns.flags.CD)
+
+    reply = session.receive(query.to_wire(), CLIENT, Via.UDP)
+
+    assert isinstance(reply, bytes)
+    assert dns.message.from_wire(reply).flags & dns.flags.CD
+    assert asked == [False]
+
+
+def test_signatures_and_proofs_come_with_do_alone() -> None:
+    """RFC 4035 3.2.1: whoever did not ask for them could not use them."""
+    signature = bytes(18) + from_text("example.") + b"x"
+    soa = make_set("example.", 60, "SOA", "a. h. 1 2 3 4 5")
+    proof = make_set("example.", 60, "NSEC", "a.example. NS")
+    result = Result(
+        Rcode.NOERROR,
+        (KNOWN._replace(signatures=(signature,)),),
+        (soa._replace(signatures=(signature,)), proof),
+        Security.SECURE,
+    )
+
+    plain = dns.message.from_wire(finish(make_query(), result))
+    whole = dns.message.from_wire(
+        finish(make_query(use_edns=0, want_dnssec=True), result)
+    )
+
+    assert [int(one.rdtype) for one in plain.answer + plain.authority] == [1, 6]
+    assert [int(one.rdtype) for one in whole.answer + whole.authority] == [
+        1,
+        46,
+        6,
+        46,
+        47,
+    ]
+
+
+def test_any_by_udp_gets_one_set() -> None:
+    """RFC 8482: a small question must not have a large answer."""
+    other = make_set("known.example.", 60, "TXT", '"x"')
+    result = Result(Rcode.NOERROR, (KNOWN, other))
+
+    by_udp = dns.message.from_wire(finish(make_query(rdtype="ANY"), result))
+    by_tcp = dns.message.from_wire(finish(make_query(rdtype="ANY"), result, Via.TCP))
+
+    assert (len(by_udp.answer), len(by_tcp.answer)) == (1, 2)
