@@ -28,7 +28,7 @@ def prove_no_data(zone: Zone, name: Owner, *, is_cut: bool = False) -> list[Foun
     """
     if zone.get(zone.origin, NSEC):
         return _distinct([find_nsec(zone, name)])
-    found = _match(zone, name)
+    found = match(zone, name)
     if found is None and is_cut:
         return _distinct(_prove_closest(zone, name))
     return _distinct([found])
@@ -39,14 +39,14 @@ def prove_no_name(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:
     wildcard = WILDCARD + encloser
     if zone.get(zone.origin, NSEC):
         return _distinct([find_nsec(zone, name), find_nsec(zone, wildcard)])
-    return _distinct([*_prove_closest(zone, name), _cover(zone, wildcard)])
+    return _distinct([*_prove_closest(zone, name), cover(zone, wildcard)])
 
 
 def prove_expansion(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:
     """Prove that a wildcard had to answer, as the name itself does not exist."""
     if zone.get(zone.origin, NSEC):
         return _distinct([find_nsec(zone, name)])
-    return _distinct([_cover(zone, _next_closer(name, encloser))])
+    return _distinct([cover(zone, next_closer(name, encloser))])
 
 
 def prove_no_data_of_wildcard(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:
@@ -54,14 +54,14 @@ def prove_no_data_of_wildcard(zone: Zone, name: Owner, encloser: Owner) -> list[
     wildcard = WILDCARD + encloser
     if zone.get(zone.origin, NSEC):
         return _distinct([find_nsec(zone, name), find_nsec(zone, wildcard)])
-    return _distinct([*_prove_closest(zone, name), _match(zone, wildcard)])
+    return _distinct([*_prove_closest(zone, name), match(zone, wildcard)])
 
 
 def _distinct(found: Iterable[Found | None]) -> list[Found]:
     return list({one[0]: one for one in found if one}.values())
 
 
-def _next_closer(name: Owner, encloser: Owner) -> Owner:
+def next_closer(name: Owner, encloser: Owner) -> Owner:
     """Return the name one label longer than its encloser (RFC 5155 section 1.3)."""
     for step in ancestors(name):
         if parent(step) == encloser:
@@ -109,14 +109,14 @@ def _hashed(zone: Zone, name: Owner) -> Owner | None:
     return hash_name(name, data[5 : 5 + data[4]], iterations) + zone.origin
 
 
-def _match(zone: Zone, name: Owner) -> Found | None:
+def match(zone: Zone, name: Owner) -> Found | None:
     """Return the NSEC3 of a name that exists."""
     owner = _hashed(zone, name)
     found = zone.get(owner, NSEC3) if owner else None
     return (owner, found) if owner and found else None
 
 
-def _cover(zone: Zone, name: Owner) -> Found | None:
+def cover(zone: Zone, name: Owner) -> Found | None:
     """Return the NSEC3 into whose gap the hash of a name falls."""
     owner = _hashed(zone, name)
     if owner is None:
@@ -130,11 +130,11 @@ def _prove_closest(zone: Zone, name: Owner) -> Iterator[Found | None]:
     """Prove the closest encloser that has an NSEC3 (RFC 5155 section 7.2.1)."""
     below = name
     for step in ancestors(name):
-        found = _match(zone, step)
+        found = match(zone, step)
         if found:
             yield found
             if below != step:
-                yield _cover(zone, below)
+                yield cover(zone, below)
             return
         if step == zone.origin:
             return

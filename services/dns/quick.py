@@ -5,10 +5,21 @@ what `session` and `lookup` do for the rest: no parsing, no objects, no table of
 What is not such a question is left to them; what is gets the same records from both.
 """
 
+from bisect import bisect_left
+from typing import NamedTuple
+
 from services.dns.lookup import Zones, negative_soa
 from services.dns.message import FIXED, IN
-from services.dns.names import ROOT, Owner, is_inside
-from services.dns.proof import NSEC, WILDCARD, find_nsec
+from services.dns.names import ROOT, Owner, is_inside, order_key
+from services.dns.proof import (
+    NSEC,
+    WILDCARD,
+    Found,
+    cover,
+    find_nsec,
+    match,
+    next_closer,
+)
 from services.dns.rdata import CNAME, DS, split
 from services.dns.zone import RRSIG, Node, RRset, Zone
 
@@ -28,7 +39,7 @@ OWNER = b"\xc0\x0c"  # a pointer to the question's name
 
 NONE, ONE = b"\0\0", b"\0\1"
 METAS = frozenset((41, *range(128, 256)))  # RFC 6895 section 3.1
-MOST_SOAS = 1000
+MOST_SOAS = MOST_DENIALS = 1000
 # What a header says of the question and of one or the other section; more records
 # than these do not fit into a datagram.
 ANSWERS = [ONE + bytes((0, count, 0, 0)) for count in range(256)]
@@ -53,6 +64,19 @@ FORMS = _make_forms()
 NO_OPT = (PLAIN_UDP, False, b"")
 
 
+class _Denial(NamedTuple):
+    """What proofs of missing names have in common, cut as by `_split_soa`.
+
+    ``owners`` are those of the proofs in it; ``prefix`` begins the order keys of the
+    names in question, and is None with NSEC3.
+    """
+
+    counts: bytes
+    pieces: tuple[bytes, ...]
+    owners: frozenset[Owner]
+    prefix: bytes | None
+
+
 class Quick:
     """Answers what is plain, and keeps some of the replies."""
 
@@ -62,7 +86,9 @@ class Quick:
         self._opts: dict[bytes, Opt | None] = {}
         self._soas: dict[tuple[Owner, bool], tuple[bytes, tuple[bytes, ...]]] = {}
         self._count = 0
+        self._denials: dict[Owner, _Denial] = {}
         zones.watch(self._soas.clear)
+        zones.watch(self._denials.clear)
 
     def find(self, rest: bytes) -> bytes | None:
         """Return the reply to a query, both without their identity, or None."""
@@ -149,9 +175,9 @@ class Quick:
         wildcard = WILDCARD + encloser
         if wildcard in nodes or rdtype in METAS or len(name) > LONGEST_NAME:
             return None
-        if not is_signed:
-            return self._find_soa(zone, name, False)
-        return self._prove(zone, name, (name, wildcard))
+        if not is_signed or not (zone.hashed or zone.get(zone.origin, NSEC)):
+            return self._find_soa(zone, name, is_signed)
+        return self._prove_no_name(zone, name, encloser)
 
     def _deny_data(
         self, zone: Zone, name: Owner, node: Node, rdtype: int, is_signed: bool
@@ -164,28 +190,41 @@ class Quick:
                 return None
         if not is_signed:
             return self._find_soa(zone, name, False)
-        return self._prove(zone, name, (name,))
+        return self._prove(zone, name)
 
-    def _prove(self, zone: Zone, name: Owner, names: tuple[Owner, ...]) -> Proof | None:
-        """Write the SOA and the NSEC records at or before some names."""
+    def _prove(self, zone: Zone, name: Owner) -> Proof | None:
+        """Write the SOA and the NSEC record at or before a name."""
         if not zone.get(zone.origin, NSEC):
             return None if zone.hashed else self._find_soa(zone, name, True)
-        soa = self._find_soa(zone, name, True)
-        if soa is None:
+        soa, found = self._find_soa(zone, name, True), find_nsec(zone, name)
+        if soa is None or found is None:
             return None
-        count, records = soa[0][5], soa[1]
-        pointer, length = _point(zone, name), len(zone.origin)
-        seen = None
-        for one in names:
-            found = find_nsec(zone, one)
-            if found is None:
+        return _append(zone, name, soa, *found)
+
+    def _prove_no_name(self, zone: Zone, name: Owner, encloser: Owner) -> Proof | None:
+        """Write the SOA and what proves that neither name nor wildcard exists.
+
+        All of it but one record is the same for all names with the same encloser.
+        """
+        denial = self._denials.get(encloser)
+        if denial is None:
+            denial = _make_denial(zone, encloser)
+            if denial is None:
                 return None
-            owner, rrset = found
-            if owner != seen:
-                seen = owner
-                count += len(rrset.rdatas) + len(rrset.signatures)
-                records += _write(owner[:-length] + pointer, rrset, True)
-        return AUTHORITIES[min(count, 255)], records
+            if len(self._denials) >= MOST_DENIALS:
+                self._denials.clear()
+            self._denials[encloser] = denial
+        below = name[: len(name) - len(encloser)]
+        if denial.prefix is None:
+            found = cover(zone, next_closer(name, encloser))
+        else:
+            found = _find_before(zone, denial.prefix, below)
+        if found is None:
+            return None
+        common = denial.counts, _point(zone, name).join(denial.pieces)
+        if found[0] in denial.owners:
+            return common
+        return _append(zone, name, common, *found)
 
     def _find_soa(self, zone: Zone, name: Owner, is_signed: bool) -> Proof | None:
         """Write the SOA for a negative answer; all but two octets is kept of it."""
@@ -199,6 +238,54 @@ class Quick:
             held = self._soas[key] = _split_soa(zone, rrset, is_signed)
         counts, pieces = held
         return counts, _point(zone, name).join(pieces)
+
+
+def _make_denial(zone: Zone, encloser: Owner) -> _Denial | None:
+    """Write what all names that are missing below an encloser have in common."""
+    soa, wildcard = negative_soa(zone), WILDCARD + encloser
+    prefix = None
+    if zone.get(zone.origin, NSEC):
+        prefix = order_key(encloser)
+        found = [find_nsec(zone, wildcard)]
+    else:
+        found = [match(zone, encloser), cover(zone, wildcard)]
+    if soa is None or None in found:
+        return None
+    counts, pieces = _split_soa(zone, soa, True)
+    written, count = list(pieces), counts[5]
+    proofs = {one[0]: one[1] for one in found if one}
+    for owner, rrset in proofs.items():
+        kinds = [(rrset.rdtype, one) for one in rrset.rdatas]
+        kinds += [(RRSIG, one) for one in rrset.signatures]
+        for rdtype, rdata in kinds:
+            written[-1] += owner[: -len(zone.origin)]
+            written.append(FIXED.pack(rdtype, IN, rrset.ttl, len(rdata)) + rdata)
+        count += len(kinds)
+    counts = AUTHORITIES[min(count, 255)]
+    return _Denial(counts, tuple(written), frozenset(proofs), prefix)
+
+
+def _find_before(zone: Zone, prefix: bytes, below: bytes) -> Found | None:
+    """Return the NSEC before a name that is not there, from its labels alone."""
+    if 0 in below or 1 in below or below[0] != len(below) - 1:
+        key = prefix + order_key(below + ROOT)
+    else:
+        key = prefix + below[1:] + ROOT
+    order = zone.order()
+    for place in range(bisect_left(order, (key, b"")) - 1, -1, -1):
+        owner = order[place][1]
+        for rrset in zone.nodes[owner]:
+            if rrset[0] == NSEC:
+                return owner, rrset
+    return None
+
+
+def _append(zone: Zone, name: Owner, proof: Proof, owner: Owner, rrset: RRset) -> Proof:
+    """Add a set to what has been written."""
+    counts, records = proof
+    count = counts[5] + len(rrset.rdatas) + len(rrset.signatures)
+    label = owner[: -len(zone.origin)] + _point(zone, name)
+    return AUTHORITIES[min(count, 255)], records + _write(label, rrset, True)
 
 
 def _is_cut_off(zone: Zone, name: Owner) -> bool:

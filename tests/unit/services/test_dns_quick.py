@@ -118,7 +118,7 @@ def test_both_ways_give_the_same_answer(denial: str, query: Message) -> None:
         ("www.campus.edu", "A", True),
         ("www.campus.edu", "AAAA", True),
         ("nobody.campus.edu", "A", True),
-        ("b.c.campus.edu", "A", True),
+        ("b.c.campus.edu", "AAAA", True),
         ("campus.edu", "DS", False),
         ("home.campus.edu", "A", False),
         ("x.lab.campus.edu", "A", False),
@@ -131,13 +131,13 @@ def test_both_ways_give_the_same_answer(denial: str, query: Message) -> None:
 def test_the_usual_questions_take_the_short_way(
     denial: str, name: str, rdtype: str, is_quick: bool
 ) -> None:
-    """It would be of no use else; with DO, a proof by NSEC3 takes the long one."""
+    """It would be of no use else; but NODATA by NSEC3 takes the long one."""
     quick = Quick(make_zones(denial), {})
     plain = dns.message.make_query(name, rdtype).to_wire()
     signed = dns.message.make_query(name, rdtype, want_dnssec=True).to_wire()
 
     assert (quick.find(plain[2:]) is not None) == is_quick
-    if denial != "nsec3":
+    if denial != "nsec3" or rdtype != "AAAA":
         assert (quick.find(signed[2:]) is not None) == is_quick
 
 
