@@ -170,7 +170,7 @@ def up(control: "Control") -> None:
 
 
 @main.command()
-@click.option("--volumes", is_flag=True, help="Remove homes too.")
+@click.option("--volumes", is_flag=True, help="Remove homes and zones too.")
 @click.pass_obj
 def down(control: "Control", *, volumes: bool) -> None:
     """Remove the lab's nodes and networks, also after a crash.
@@ -187,7 +187,7 @@ def down(control: "Control", *, volumes: bool) -> None:
     )
     if gone.volumes_kept:
         click.echo(
-            f"kept {gone.volumes_kept} volumes (homes and the like); "
+            f"kept {gone.volumes_kept} volumes (homes, zones); "
             "`lab down --volumes` removes them"
         )
 

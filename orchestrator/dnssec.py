@@ -1,4 +1,4 @@
-"""What a zone's key looks like to the zone above it and to resolvers.  Pure.
+"""Keys as records of the DNS: what a zone says about its own and others'.  Pure.
 
 dnspython could say it, too, but what it imports for that would cost every command.
 """
@@ -13,12 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     generate_private_key,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 
 SigningKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 NUMBERS: Mapping[str, int] = {"ecdsap256sha256": 13, "ed25519": 15}  # RFC 8624
 KEY_SIGNING = 257  # a zone's key (256) that zones above vouch for (1)
 PROTOCOL = 3  # RFC 4034 section 2.1.2
 SHA256 = 2  # RFC 4509
+# A server's own key, without any authority (RFC 7671 section 5.1): usage, selector,
+# matching type.
+OWN_KEY = "3 1 1"
 COORDINATE = 32  # bytes of each of a point's two numbers (RFC 6605 section 4)
 
 
@@ -61,6 +66,13 @@ def spoil_ds(data: str) -> str:
     tag, number, kind, digest = data.split()
     other = hashlib.sha256(bytes.fromhex(digest)).hexdigest().upper()
     return f"{tag} {number} {kind} {other}"
+
+
+def write_tlsa(certificate: bytes) -> str:
+    """Return the data of the TLSA record that vouches for a server's key (RFC 6698)."""
+    key = load_pem_x509_certificate(certificate).public_key()
+    plain = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"{OWN_KEY} {hashlib.sha256(plain).hexdigest().upper()}"
 
 
 def _wire(origin: str) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.content import read_content
 from orchestrator.keys import load_keys
 from orchestrator.model import Lab
-from orchestrator.plan import Plan
+from orchestrator.plan import SERVICE_UID, SERVICES, Plan
 from orchestrator.render import render_lab
 from orchestrator.render.files import File
 
@@ -25,6 +25,16 @@ def fill(lab: Lab, plan: Plan, directory: Path) -> None:
     contents = read_content(lab)
     for node, files in render_lab(lab, plan, keys).items():
         _write(directory / node, [*files, *contents.get(node, ())])
+    for one in plan.nodes:
+        if one.state and one.run in SERVICES:
+            _give_away(directory / one.key / one.state[1].lstrip("/"))
+
+
+def _give_away(state: Path) -> None:
+    """Let a service write its own state; the engine does so for a volume it fills."""
+    state.mkdir(parents=True, exist_ok=True)
+    os.chown(state, SERVICE_UID, SERVICE_UID)
+    state.chmod(0o700)
 
 
 def _write(root: Path, files: Iterable[File]) -> None:

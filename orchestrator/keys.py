@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from orchestrator.dnssec import SigningKey, generate, is_for, write_ds
-from orchestrator.names import Authority, Signing, stem
+from orchestrator.names import Authority, Signing, file_stem, stem
 from orchestrator.plan import Node, Plan
 
 AUTHORITY_DAYS = 3650
@@ -292,13 +292,10 @@ def _zone_keys(store: _Store, zone: Authority) -> ZoneKeys:
 
 
 def _signing_keys(store: _Store, zone: Authority, signing: Signing) -> SigningKeys:
-    ksk, private = _zone_key(store, f"{_file(zone)}.ksk.pem", signing.algorithm)
-    _, zsk = _zone_key(store, f"{_file(zone)}.zsk.pem", signing.algorithm)
+    file = file_stem(zone.origin)
+    ksk, private = _zone_key(store, f"{file}.ksk.pem", signing.algorithm)
+    _, zsk = _zone_key(store, f"{file}.zsk.pem", signing.algorithm)
     return SigningKeys(private, zsk, write_ds(zone.origin, signing.algorithm, ksk))
-
-
-def _file(zone: Authority) -> str:
-    return stem(zone.origin).replace("/", "%2F")
 
 
 def _zone_key(store: _Store, file: str, algorithm: str) -> tuple[SigningKey, bytes]:
@@ -319,7 +316,7 @@ def _zone_key(store: _Store, file: str, algorithm: str) -> tuple[SigningKey, byt
 def _secret(store: _Store, zone: Authority, purpose: str) -> bytes:
     """Read a secret that servers share, or make one."""
     name = f"{stem(zone.origin)}.{purpose}"
-    file = f"tsig/{_file(zone)}.{purpose}.key"
+    file = f"tsig/{file_stem(zone.origin)}.{purpose}.key"
     known = store.read(file)
     form = re.escape(SECRET.format(name=name, secret="@")).replace("@", '[^"]{43}=')
     if re.fullmatch(form.encode(), known):

@@ -127,6 +127,11 @@ def stem(origin: str) -> str:
     return {".": "root", "root": "root+"}.get(origin, origin)
 
 
+def file_stem(origin: str) -> str:
+    """Return what the names of the files of a zone's keys begin with."""
+    return stem(origin).replace("/", "%2F")
+
+
 def _servers_of(site: Site, zones: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     zone = enclosing(site.domain, zones)
     return zones[zone] if zone else ()

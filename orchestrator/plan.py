@@ -15,7 +15,8 @@ from orchestrator.names import Authority, assign_zones
 
 SERVICE_UID = 900  # the user `netarium` of the service and router images
 CONFIG = "/etc/netarium"
-STATE: Mapping[str, str] = {"client": "/home"}  # where a stateful kind keeps its state
+# Where a stateful kind of host keeps its state.
+STATE: Mapping[str, str] = {"client": "/home", "dns": "/var/lib/netarium"}
 SERVICES = frozenset({"dns", "resolver", "http"})
 ROUTER_CAPS = ("NET_ADMIN", "NET_RAW", "SETGID", "SETPCAP", "SETUID")
 CLIENT_CAPS = (

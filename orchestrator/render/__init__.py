@@ -6,9 +6,19 @@ from html import escape
 from orchestrator.keys import Keys
 from orchestrator.model import Host, Lab, Site
 from orchestrator.plan import CONFIG, SERVICE_UID, SERVICES, Node, Plan
-from orchestrator.render.accounts import render_accounts
+from orchestrator.render.accounts import render_accounts, user_ids
 from orchestrator.render.files import File
-from orchestrator.render.settings import LAB_PAGES, OWN_PAGES, render_settings
+from orchestrator.render.settings import (
+    CERTIFICATE,
+    CERTIFICATE_KEY,
+    LAB_PAGES,
+    OWN_PAGES,
+    SECRETS,
+    ZONES,
+    render_settings,
+    secret_file,
+    trust_anchors,
+)
 from orchestrator.render.zones import render_zone, zone_file
 
 PAGE = """\
@@ -33,6 +43,11 @@ Welcome to {fqdn}, a machine in the lab {lab}.
 
 {ideas}
 """
+ANCHORS = """\
+// The key of the lab's own root.  Whoever believes in it can check every answer.
+trust-anchors {{
+{}}};
+"""
 IDEAS = (
     ("dig +trace {}", "a name from the root down"),
     ("traceroute {}", "the way, router by router"),
@@ -54,32 +69,34 @@ def _host(lab: Lab, plan: Plan, keys: Keys, site: Site, host: Host) -> Iterator[
     yield File(f"{CONFIG}/ca.crt", keys.authority)
     yield from _certificate(keys, node)
     if host.run in SERVICES:
-        text = render_settings(lab, plan, host)
+        text = render_settings(lab, plan, keys, host)
         yield File(f"{CONFIG}/settings.json", text.encode())
     if host.run == "dns":
-        yield from _zones(lab, plan, node)
+        yield from _zones(lab, plan, keys, node)
     elif host.run == "http" and not host.files:
         yield from _page(site, host)
     elif host.run == "client":
-        yield from _client(lab, keys, site, node)
+        yield from _client(lab, plan, keys, site, node)
 
 
 def _certificate(keys: Keys, node: Node) -> Iterator[File]:
     """Yield the node's certificate; its key is for the service's user alone."""
     certificate, key = keys.certificates[node.key]
-    owner = SERVICE_UID if node.run in SERVICES else 0
-    folder = f"{CONFIG}/tls"
-    yield File(folder, mode=0o755, is_directory=True)
-    yield File(f"{folder}/cert.pem", certificate)
-    yield File(f"{folder}/key.pem", key, mode=0o400, uid=owner, gid=owner)
+    yield File(f"{CONFIG}/tls", mode=0o755, is_directory=True)
+    yield File(CERTIFICATE, certificate)
+    yield _secret(CERTIFICATE_KEY, key, SERVICE_UID if node.run in SERVICES else 0)
 
 
-def _zones(lab: Lab, plan: Plan, node: Node) -> Iterator[File]:
-    yield File(f"{CONFIG}/zones", mode=0o755, is_directory=True)
-    for authority in plan.authorities:
-        if node.key in authority.servers:
-            text = render_zone(lab, plan, authority)
-            yield File(f"{CONFIG}/zones/{zone_file(authority.origin)}", text.encode())
+def _zones(lab: Lab, plan: Plan, keys: Keys, node: Node) -> Iterator[File]:
+    yield File(ZONES, mode=0o755, is_directory=True)
+    for zone in plan.authorities:
+        if node.key in zone.servers:
+            text = render_zone(lab, plan, keys, zone)
+            yield File(f"{ZONES}/{zone_file(zone.origin)}", text.encode())
+
+
+def _secret(path: str, data: bytes, owner: int = SERVICE_UID) -> File:
+    return File(path, data, mode=0o400, uid=owner, gid=owner)
 
 
 def _page(site: Site, host: Host) -> Iterator[File]:
@@ -93,7 +110,7 @@ def _page(site: Site, host: Host) -> Iterator[File]:
     yield File(f"{LAB_PAGES}/index.html", page.encode())
 
 
-def _client(lab: Lab, keys: Keys, site: Site, node: Node) -> Iterator[File]:
+def _client(lab: Lab, plan: Plan, keys: Keys, site: Site, node: Node) -> Iterator[File]:
     servers = "".join(f"nameserver {address}\n" for address in node.dns)
     text = f"{servers}search {node.search}\n"
     yield File(f"{CONFIG}/resolv.conf", text.encode())
@@ -103,7 +120,30 @@ def _client(lab: Lab, keys: Keys, site: Site, node: Node) -> Iterator[File]:
     private, public = keys.ssh_hosts[node.key]
     yield File(f"{CONFIG}/ssh/ssh_host_ed25519_key", private, mode=0o400)
     yield File(f"{CONFIG}/ssh/ssh_host_ed25519_key.pub", public)
+    yield File(f"{CONFIG}/bind.keys", _anchors(plan, keys).encode())
+    yield from _own_zone(plan, keys, site, node)
     yield from render_accounts(site.users)
+
+
+def _anchors(plan: Plan, keys: Keys) -> str:
+    """Write the lab's trust anchors as delv reads them without being told."""
+    lines = []
+    for one in trust_anchors(plan, keys):
+        tag, number, kind, digest = one.removeprefix(". DS ").split()
+        lines.append(f'\t. static-ds {tag} {number} {kind} "{digest}";\n')
+    return ANCHORS.format("".join(lines))
+
+
+def _own_zone(plan: Plan, keys: Keys, site: Site, node: Node) -> Iterator[File]:
+    """Yield the keys with which a client's user may look at and change its own zone."""
+    for zone in plan.authorities:
+        if zone.origin == site.domain:
+            owner = user_ids(site.users)[node.login] if node.login else 0
+            own = keys.zones[zone.origin]
+            yield File(SECRETS, mode=0o755, is_directory=True)
+            yield _secret(secret_file(zone, "transfer"), own.transfer, owner)
+            if zone.has_updates:
+                yield _secret(secret_file(zone, "update"), own.update, owner)
 
 
 def _motd(lab: Lab, site: Site, node: Node) -> str:

@@ -4,36 +4,54 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.keys import Keys
 from orchestrator.model import Host, Json, Lab
+from orchestrator.names import Authority, file_stem
 from orchestrator.plan import CONFIG, Node, Plan
 from orchestrator.render.zones import zone_file
 
 OWN_PAGES = "/srv/www"
 LAB_PAGES = f"{CONFIG}/www"
+CERTIFICATE = f"{CONFIG}/tls/cert.pem"
+CERTIFICATE_KEY = f"{CONFIG}/tls/key.pem"
+ZONES, SECRETS = f"{CONFIG}/zones", f"{CONFIG}/tsig"
+TLS: Mapping[str, Json] = {"certificate": CERTIFICATE, "key": CERTIFICATE_KEY}
 
 
-def render_settings(lab: Lab, plan: Plan, host: Host) -> str:
+def secret_file(zone: Authority, purpose: str) -> str:
+    """Return where a node has the secret to ``transfer`` or ``update`` a zone."""
+    return f"{SECRETS}/{file_stem(zone.origin)}.{purpose}.key"
+
+
+def trust_anchors(plan: Plan, keys: Keys) -> list[str]:
+    """List the DS records that resolvers and clients believe: the root's, if signed."""
+    signed = [one.origin for one in plan.authorities if one.signing]
+    found = [keys.zones["."].signing] if "." in signed else []
+    return [f". DS {one.ds}" for one in found if one]
+
+
+def render_settings(lab: Lab, plan: Plan, keys: Keys, host: Host) -> str:
     """Write a service's settings; what the file sets stands above what is derived."""
     node = plan.node(host.node)
     own = node.addresses
     derived: dict[str, Json] = {
         "name": host.fqdn,
         "addresses": [str(own.v4), str(own.v6)],
-        **MAKERS[host.run](plan, host, node),
+        **MAKERS[host.run](plan, keys, host, node),
     }
     return json.dumps({**derived, **host.settings}, indent=2, sort_keys=True) + "\n"
 
 
-def _dns(plan: Plan, host: Host, node: Node) -> dict[str, Json]:
+def _dns(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
     zones: list[Json] = [
-        {"origin": one.origin, "file": f"{CONFIG}/zones/{zone_file(one.origin)}"}
+        {"origin": one.origin, "file": f"{ZONES}/{zone_file(one.origin)}"}
         for one in plan.authorities
         if node.key in one.servers
     ]
-    return {"zones": zones}
+    return {"zones": zones, **TLS}
 
 
-def _resolver(plan: Plan, host: Host, node: Node) -> dict[str, Json]:
+def _resolver(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
     root = next(one for one in plan.authorities if one.origin == ".")
     servers = [plan.node(key) for key in root.servers]
     roots: list[Json] = [
@@ -44,15 +62,14 @@ def _resolver(plan: Plan, host: Host, node: Node) -> dict[str, Json]:
         for server in servers
     ]
     clients: list[Json] = [str(plan.pool), str(plan.prefix6), "127.0.0.0/8", "::1/128"]
-    return {"roots": roots, "clients": clients}
+    return {"roots": roots, "clients": clients, **TLS}
 
 
-def _http(plan: Plan, host: Host, node: Node) -> dict[str, Json]:
+def _http(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
     return {
         "root": pages_root(host),
         "names": list(node.names),
-        "certificate": f"{CONFIG}/tls/cert.pem",
-        "key": f"{CONFIG}/tls/key.pem",
+        **TLS,
     }
 
 

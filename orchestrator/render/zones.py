@@ -1,13 +1,16 @@
 """Zones as master files: what a lab's file says, and everything that follows from it.
 
 SOA, NS, glue, A, AAAA, CNAME and PTR records, and the delegations that make one tree
-of all zones (RFC 1034 section 4.2).
+of all zones (RFC 1034 section 4.2); DS records, by which each zone vouches for the keys
+of those below (RFC 4035 section 2.4), and TLSA records for the keys of web servers.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from orchestrator.dnssec import spoil_ds, write_tlsa
+from orchestrator.keys import Keys
 from orchestrator.model import Lab, Site
 from orchestrator.names import INVERSE, Authority, enclosing, is_inside
 from orchestrator.plan import Node, Plan, web_server
@@ -27,9 +30,9 @@ class Record:
     ttl: int = TTL
 
 
-def render_zone(lab: Lab, plan: Plan, authority: Authority) -> str:
+def render_zone(lab: Lab, plan: Plan, keys: Keys, authority: Authority) -> str:
     """Write the master file of one zone (RFC 1035 section 5)."""
-    zone = _Zone(lab, plan, authority)
+    zone = _Zone(lab, plan, keys, authority)
     records = list(zone.records())
     return "\n".join([*_head(authority.origin), *_lines(authority.origin, records), ""])
 
@@ -43,13 +46,19 @@ def zone_file(origin: str) -> str:
 
 
 class _Zone:
-    def __init__(self, lab: Lab, plan: Plan, authority: Authority) -> None:
+    def __init__(self, lab: Lab, plan: Plan, keys: Keys, authority: Authority) -> None:
         self._lab = lab
         self._plan = plan
+        self._keys = keys
         self._authority = authority
         self._origin = authority.origin
         self._zones = [one.origin for one in plan.authorities]
         self._added = list(_added(lab, authority.origin))
+        self._web = {  # that have the certificate of the lab's making
+            host.node
+            for host in lab.hosts()
+            if host.run == "http" and "certificate" not in host.settings
+        }
 
     def records(self) -> Iterator[Record]:
         """Yield all records: derived ones first, unless the author replaces them."""
@@ -76,11 +85,18 @@ class _Zone:
         for site in self._lab.sites:
             web = web_server(site)
             if web is not None and self._is_home(site.domain):
-                yield from _addresses(site.domain, self._plan.node(web.node))
+                yield from self._node(site.domain, self._plan.node(web.node))
             for node in self._plan.nodes:
                 if node.site == site.name and self._is_home(node.fqdn):
-                    yield from _addresses(node.fqdn, node)
+                    yield from self._node(node.fqdn, node)
             yield from self._aliases(site)
+
+    def _node(self, name: str, node: Node) -> Iterator[Record]:
+        """Yield a node's addresses, and what vouches for a web server's key."""
+        yield from _addresses(name, node)
+        if node.key in self._web and self._authority.signing:
+            certificate, _ = self._keys.certificates[node.key]
+            yield Record(f"_443._tcp.{name}", "TLSA", write_tlsa(certificate))
 
     def _aliases(self, site: Site) -> Iterator[Record]:
         """Yield a CNAME for each alias; where it could not stand alone, addresses."""
@@ -104,12 +120,22 @@ class _Zone:
                     yield Record(pointer, "PTR", f"{node.fqdn}.")
 
     def _delegations(self) -> Iterator[Record]:
-        """Yield the servers of every zone directly below."""
+        """Yield the servers of every zone directly below, and what vouches for it."""
         for child in self._plan.authorities:
             above = [zone for zone in self._zones if zone != child.origin]
             if child.origin != "." and enclosing(child.origin, above) == self._origin:
                 for server in child.servers:
                     yield Record(child.origin, "NS", f"{self._plan.node(server).fqdn}.")
+                if self._authority.signing:
+                    yield from self._vouch(child)
+
+    def _vouch(self, child: Authority) -> Iterator[Record]:
+        """Yield the DS record of a zone below, if it is signed and not left out."""
+        signing = self._keys.zones[child.origin].signing
+        broken = child.signing.broken if child.signing else ""
+        if signing and broken != "no-ds":
+            data = spoil_ds(signing.ds) if broken == "bogus-ds" else signing.ds
+            yield Record(child.origin, "DS", data)
 
     def _glue(self, records: Sequence[Record]) -> Iterator[Record]:
         """Yield the addresses of servers that are beneath a delegation of this zone."""

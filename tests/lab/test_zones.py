@@ -1,8 +1,10 @@
 import subprocess
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
+from orchestrator.keys import load_keys
 from orchestrator.load import load_lab
 from orchestrator.plan import plan_lab
 from orchestrator.render.zones import render_zone
@@ -19,10 +21,11 @@ def test_strict_checkers_accept_every_rendered_zone(file: Path, tmp_path: Path) 
     need("named-checkzone", "kzonecheck")
     lab = load_lab(file)
     plan = plan_lab(lab, POOLS[0])
+    keys = load_keys(tmp_path / "keys", plan, datetime.now(timezone.utc))
 
     for authority in plan.authorities:
         zone = tmp_path / "zone"
-        zone.write_text(render_zone(lab, plan, authority))
+        zone.write_text(render_zone(lab, plan, keys, authority))
         strict = [f"-{option}fail" for option in "kmMnrS"]
         for command in (
             ["named-checkzone", "-q", "-ilocal", *strict, authority.origin, str(zone)],

@@ -329,6 +329,7 @@ def test_all_scripts_are_found() -> None:
         ".ci/run",
         "orchestrator/make-venv",
         "services/client/client",
+        "services/client/delv",
         "services/router/door",
         "services/router/firewall",
         "services/router/router",

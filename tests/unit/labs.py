@@ -6,8 +6,12 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from orchestrator.dnssec import NUMBERS
 from orchestrator.errors import Place
+from orchestrator.keys import Keys, SigningKeys, ZoneKeys
 from orchestrator.model import Host, Interface, Lab, Site, User
+from orchestrator.names import Signing
+from orchestrator.plan import Plan
 
 PLACE = Place(Path("lab.yaml"), 1)
 POOL = IPv4Network("198.18.0.0/18")
@@ -67,3 +71,32 @@ def small_lab(*, name: str = "test", extra: Iterable[Host] = ()) -> Lab:
         ),
         name=name,
     )
+
+
+CERTIFICATE = b"""\
+-----BEGIN CERTIFICATE-----
+MIHDMHegAwIBAgIBATAFBgMrZXAwDDEKMAgGA1UEAwwBeDAeFw0yNjAxMDEwMDAw
+MDBaFw0zNjAxMDEwMDAwMDBaMAwxCjAIBgNVBAMMAXgwKjAFBgMrZXADIQA7aie8
+zrakLWKjqNAqbw1zZTIVdx3iQ6Y6wEihi1naKTAFBgMrZXADQQDEd8NgLqrmfBDY
+jBo11KZpufbILYnIBveOknvtt/jzF9uLsCF4uKNlFvpkx63A6zoOie7SMd5umGpN
+7hZb+pIE
+-----END CERTIFICATE-----
+"""
+
+
+def plain_keys(plan: Plan) -> Keys:
+    """Return keys for a plan that are nobody's, the same ones at each call."""
+    return Keys(
+        authority=CERTIFICATE,
+        certificates={node.key: (CERTIFICATE, b"") for node in plan.nodes},
+        ssh_hosts={},
+        login_public=b"",
+        zones={one.origin: _zone_keys(one.signing) for one in plan.authorities},
+    )
+
+
+def _zone_keys(signing: Signing | None) -> ZoneKeys:
+    if signing is None:
+        return ZoneKeys(b"", b"", None)
+    ds = f"4711 {NUMBERS[signing.algorithm]} 2 {'AB' * 32}"
+    return ZoneKeys(b"", b"", SigningKeys(b"", b"", ds))

@@ -65,7 +65,8 @@ def test_up_makes_everything_behind_a_firewall(engine: FakeEngine) -> None:
     bring_up(engine, wanted, quiet)
 
     assert is_whole(engine, wanted)
-    assert engine.volumes == {"test.campus.alice-pc"}
+    stateful = {"test.campus.alice-pc", "test.campus.ns1", "test.root-servers.a"}
+    assert engine.volumes == stateful
 
 
 def test_a_second_up_changes_nothing(engine: FakeEngine) -> None:

@@ -100,6 +100,17 @@ def test_files_have_the_owners_and_modes_that_were_rendered(
     assert owners[into / f"www.campus{CONFIG}/settings.json"] == (0, 0)
 
 
+def test_a_service_owns_its_state(tmp_path: Path, pages: Path, owners: Owners) -> None:
+    """A name server writes its journal there, and is not root."""
+    into = tmp_path / "nodes"
+
+    fill(*plan_with(pages), into)
+
+    state = into / "ns1.campus/var/lib/netarium"
+    assert owners[state] == (900, 900)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
 @pytest.mark.usefixtures("owners")
 def test_a_second_time_changes_nothing(tmp_path: Path, pages: Path) -> None:
     """`docker-compose up` runs it each time; keys that changed would lock out."""

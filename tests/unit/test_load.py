@@ -16,7 +16,7 @@ from orchestrator.model import Host, Lab, Port, User
 from orchestrator.plan import plan_lab
 from orchestrator.render.zones import render_zone
 from services.dns.master import parse_zone
-from tests.unit.labs import POOL
+from tests.unit.labs import POOL, plain_keys
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / "lab.yaml"
@@ -1649,9 +1649,10 @@ def test_what_is_taken_can_be_served(
     with suppress(LabFileError):
         lab = load_lab(path)
         plan = plan_lab(lab, POOL)
-        for authority in plan.authorities:
-            origin = authority.origin.rstrip(".") + "."
-            parse_zone(render_zone(lab, plan, authority), origin, authority.origin)
+        keys = plain_keys(plan)
+        for one in plan.authorities:
+            origin = one.origin.rstrip(".") + "."
+            parse_zone(render_zone(lab, plan, keys, one), origin, one.origin)
 
 
 SOURCE = DEFAULT.read_text() + 'zones: {campus.edu: {records: ["x A 192.0.2.1"]}}\n'

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from orchestrator.apply import by_volume
 from orchestrator.content import read_content
 from orchestrator.keys import Keys, load_keys
 from orchestrator.load import load_lab
-from orchestrator.model import Host, Lab, Port, User
+from orchestrator.model import Host, Lab, Port, User, Zone
 from orchestrator.plan import CONFIG, Plan, plan_lab
 from orchestrator.render import render_lab
 from orchestrator.render.accounts import FIRST_UID, UIDS, render_accounts, user_ids
@@ -21,7 +22,7 @@ from services.common.settings import SettingsError, read_settings
 from services.dns.settings import Settings as DnsSettings
 from services.http.settings import Settings as HttpSettings
 from services.resolver.settings import Settings as ResolverSettings
-from tests.unit.labs import ALICE, POOL, host, lab, site, small_lab
+from tests.unit.labs import ALICE, PLACE, POOL, host, lab, site, small_lab
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -81,6 +82,12 @@ class Rendered:
         """List the paths of a node's files, those of its configuration in short."""
         return {file.path.removeprefix(f"{CONFIG}/") for file in self.files[node]}
 
+    def zone(self, node: str, origin: str) -> dict[str, Any]:
+        """Return what a name server is told of one zone."""
+        return next(
+            one for one in self.settings(node)["zones"] if one["origin"] == origin
+        )
+
     def settings(self, node: str) -> dict[str, Any]:
         """Return the settings of a service."""
         found: dict[str, Any] = json.loads(self.text(node, "settings.json"))
@@ -100,7 +107,10 @@ def full(box: Path, pages: Path) -> Rendered:
 
 
 CERTIFICATE = {"ca.crt", "tls", "tls/cert.pem", "tls/key.pem"}
-CLIENT = {"motd", "resolv.conf", "ssh", "ssh/authorized_keys"} | {
+CLIENT = {"bind.keys", "motd", "resolv.conf", "ssh", "ssh/authorized_keys"} | {
+    "tsig",
+    "tsig/campus.edu.transfer.key",
+    "tsig/campus.edu.update.key",
     "ssh/ssh_host_ed25519_key",
     "ssh/ssh_host_ed25519_key.pub",
     "extrausers",
@@ -130,7 +140,7 @@ def test_every_kind_of_node_has_its_files(
     full: Rendered, node: str, paths: set[str]
 ) -> None:
     """What one is told is what it needs, and nothing that is another's."""
-    found = {path for path in full.paths(node) if not path.endswith(".arpa.zone")}
+    found = {path for path in full.paths(node) if ".arpa." not in path}
 
     assert found == paths
     assert len(full.files[node]) == len({file.path for file in full.files[node]})
@@ -171,7 +181,55 @@ def test_every_zone_that_a_server_is_told_of_has_its_file(full: Rendered) -> Non
         }
 
         served = [one for one in plan.authorities if node.key in one.servers]
-        assert found == {one.origin: render_zone(full.lab, plan, one) for one in served}
+        assert found == {
+            one.origin: render_zone(full.lab, plan, full.keys, one) for one in served
+        }
+
+
+@pytest.mark.parametrize("node", ["ns1.campus", "resolver.isp"])
+def test_name_servers_have_a_certificate_for_encrypted_questions(
+    small: Rendered, node: str
+) -> None:
+    """DNS over TLS (RFC 7858) with the lab's own authority."""
+    found = small.settings(node)
+
+    certificate, key = small.keys.certificates[node]
+    assert small.file(node, found["certificate"]).data == certificate
+    assert small.file(node, found["key"]).data == key
+
+
+def test_clients_trust_the_root_s_key(small: Rendered) -> None:
+    """`delv` checks every answer from there on."""
+    root = small.keys.zones["."].signing
+
+    assert root
+    tag, number, kind, digest = root.ds.split()
+    line = f'\t. static-ds {tag} {number} {kind} "{digest}";\n'
+    assert line in small.text("alice-pc.campus", "bind.keys")
+
+
+def test_without_a_signed_root_there_is_nothing_to_trust(box: Path) -> None:
+    """A file without keys, so that no other root is believed, either."""
+    wanted = replace(small_lab(), zones=(Zone(".", PLACE, is_signed=False),))
+
+    rendered = Rendered(wanted, box)
+
+    assert "static-ds" not in rendered.text("alice-pc.campus", "bind.keys")
+
+
+def test_a_client_s_user_has_the_keys_of_the_own_zone(box: Path) -> None:
+    """`nsupdate -k` and `dig -k` work there, for them alone."""
+    wanted = small_lab(extra=[host("desk", "client")])
+    rendered = Rendered(wanted, box)
+    alice = user_ids([ALICE])["alice"]
+
+    for node, owner in (("alice-pc.campus", alice), ("desk.campus", 0)):
+        for purpose in ("transfer", "update"):
+            file = rendered.file(node, f"tsig/campus.edu.{purpose}.key")
+            assert (file.uid, file.gid, file.mode) == (owner, owner, 0o400)
+            assert file.data == getattr(rendered.keys.zones["campus.edu"], purpose)
+    secrets = [path for path in rendered.paths("alice-pc.campus") if "tsig/" in path]
+    assert len(secrets) == 2
 
 
 def test_a_resolver_knows_the_root_s_servers_and_its_clients(small: Rendered) -> None:
@@ -276,7 +334,9 @@ def test_no_secret_can_be_read_by_everybody(full: Rendered) -> None:
         file
         for files in full.files.values()
         for file in files
-        if b"PRIVATE KEY" in file.data or file.path.endswith("shadow")
+        if b"PRIVATE KEY" in file.data
+        or b"secret" in file.data
+        or file.path.endswith("shadow")
     ]
 
     assert len(secrets) > len(full.keys.certificates)
@@ -291,7 +351,8 @@ def test_nobody_but_the_orchestrator_changes_a_file(full: Rendered) -> None:
             is_home = file.path.startswith("/home/")
             assert not file.mode & 0o022
             assert is_home or file.is_directory or not file.mode & 0o200
-            assert is_home or file.uid == 0 or file.path.endswith("key.pem")
+            is_secret = re.search("key.pem|[.](ksk.pem|zsk.pem|key)$", file.path)
+            assert is_home or file.uid == 0 or is_secret
 
 
 def test_passwords_stay_out_of_every_file(full: Rendered) -> None:

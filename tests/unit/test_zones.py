@@ -1,6 +1,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dns.reversename
 import dns.zone
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.dnssec import NUMBERS, spoil_ds, write_tlsa
 from orchestrator.load import load_lab
 from orchestrator.model import Host, Lab, Port, Zone
 from orchestrator.names import INVERSE, enclosing, is_inside, parent
@@ -15,7 +17,16 @@ from orchestrator.plan import Node, Plan, plan_lab, prefix6, web_server
 from orchestrator.records import absolute, kind, parse_record, plain
 from orchestrator.render.zones import render_zone, zone_file
 from services.dns.master import parse_zone
-from tests.unit.labs import PLACE, POOL, host, lab, site, small_lab
+from tests.unit.labs import (
+    CERTIFICATE,
+    PLACE,
+    POOL,
+    host,
+    lab,
+    plain_keys,
+    site,
+    small_lab,
+)
 
 ROOT = Path(__file__).parents[2]
 ADDRESSES = ("A", "AAAA")
@@ -73,8 +84,9 @@ class Tree:
 
     def __init__(self, wanted: Lab) -> None:
         self.plan: Plan = plan_lab(wanted, wanted.pool or POOL)
+        keys = plain_keys(self.plan)
         self.texts = {
-            one.origin: render_zone(wanted, self.plan, one)
+            one.origin: render_zone(wanted, self.plan, keys, one)
             for one in self.plan.authorities
         }
         self.zones = {zone: set(_rows(zone, text)) for zone, text in self.texts.items()}
@@ -156,6 +168,18 @@ def check_glue(tree: Tree) -> None:
         assert found == {name: addresses(nodes[name]) for name in below}
 
 
+def check_trust(tree: Tree) -> None:
+    """Hold that a signed zone vouches for each signed zone below, and no other."""
+    signing = {one.origin: one.signing for one in tree.plan.authorities}
+    rows = {
+        (zone, "DS", f"4711 {NUMBERS[one.algorithm]} 2 {'ab' * 32}")
+        for zone, one in signing.items()
+        if zone != "." and one and signing[tree.above(zone)]
+    }
+
+    assert rows == {row for zone in tree.zones for row in tree.find(zone, "DS")}
+
+
 def check_names(tree: Tree) -> None:
     """Hold that every node has its addresses by name, and its name by address."""
     forth = {(owner, data) for owner, _, data in tree.answers(*ADDRESSES)}
@@ -168,12 +192,12 @@ def check_names(tree: Tree) -> None:
 
 
 def check_places(tree: Tree) -> None:
-    """Hold that nothing lies outside its zone, and only glue beneath a cut."""
+    """Hold that nothing lies outside its zone, and only what a cut needs beneath."""
     for zone, rows in tree.zones.items():
         for owner, rdtype, _ in rows:
             assert is_inside(owner, zone)
             if tree.home(owner) != zone:
-                assert rdtype in ("NS", *ADDRESSES)
+                assert rdtype in ("DS", "NS", *ADDRESSES)
 
 
 def check_aliases(tree: Tree, wanted: Lab) -> None:
@@ -204,6 +228,12 @@ def test_every_zone_is_delegated_from_the_zone_above(wanted: Lab) -> None:
 def test_referrals_have_the_glue_they_need_and_no_more(wanted: Lab) -> None:
     """Without it a resolver would ask for the address of whom it must ask for it."""
     check_glue(Tree(wanted))
+
+
+@every_lab
+def test_every_zone_vouches_for_those_below(wanted: Lab) -> None:
+    """One chain: who trusts the root's key can check every name of the lab."""
+    check_trust(Tree(wanted))
 
 
 @every_lab
@@ -288,7 +318,12 @@ def labs(draw: st.DrawFn) -> Lab:
         slot = draw(st.integers(number * 9 + 1, number * 9 + 9))
         sites.append(site(f"s{number}", domain, slot, *hosts))
     first = host("ns", "dns", zones=(".", "edu", "com", "four"))
-    return lab(site("roots", "roots.com", 60, first), *sites)
+    unsigned = draw(st.lists(st.sampled_from(["edu", *domains]), unique=True))
+    return lab(
+        site("roots", "roots.com", 60, first),
+        *sites,
+        zones=tuple(Zone(name, PLACE, is_signed=False) for name in unsigned),
+    )
 
 
 def _host(draw: st.DrawFn, name: str, run: str, zones: Sequence[str]) -> Host:
@@ -308,6 +343,7 @@ def test_every_lab_has_one_tree(wanted: Lab) -> None:
     tree = Tree(wanted)
 
     check_delegations(tree)
+    check_trust(tree)
     check_places(tree)
     check_glue(tree)
     check_names(tree)
@@ -380,6 +416,76 @@ def test_an_alias_that_is_a_zone_has_addresses() -> None:
 
     assert tree.data("lab.campus.edu", "lab.campus.edu", "A") == {"198.18.3.81"}
     assert not tree.find("lab.campus.edu", "CNAME")
+
+
+# Trust
+
+
+def with_zone(**more: Any) -> Tree:
+    """Render the small lab with a zone campus.edu that differs from the usual."""
+    return Tree(replace(small_lab(), zones=(Zone("campus.edu", PLACE, **more),)))
+
+
+def test_a_zone_s_algorithm_is_told_above() -> None:
+    """A resolver that does not know it takes the zone for unsigned."""
+    tree = with_zone(algorithm="ed25519")
+
+    assert [data.split()[1] for data in tree.data("edu", "campus.edu", "DS")] == ["15"]
+
+
+@pytest.mark.parametrize("more", [{"is_signed": False}, {"broken": "no-ds"}])
+def test_nobody_vouches_for_a_zone_without_keys_or_one_left_out(more: Any) -> None:
+    """Both are insecure to a resolver; only the second has signatures."""
+    tree = with_zone(**more)
+
+    assert tree.data("edu", "campus.edu", "NS")
+    assert not tree.data("edu", "campus.edu", "DS")
+
+
+def test_a_bogus_ds_fits_no_key() -> None:
+    """The zone itself is right, and resolvers refuse all of it."""
+    right = f"4711 13 2 {'ab' * 32}"
+
+    found = with_zone(broken="bogus-ds").data("edu", "campus.edu", "DS")
+
+    assert found == {spoil_ds(right).lower()}
+    assert found != {right}
+
+
+@pytest.mark.parametrize("broken", ["expired", "no-denial", "bogus-signatures"])
+def test_other_faults_are_not_in_the_zone_above(broken: str) -> None:
+    """Without a right DS record nobody would look at the signatures."""
+    found = with_zone(broken=broken).data("edu", "campus.edu", "DS")
+
+    assert found == {f"4711 13 2 {'ab' * 32}"}
+
+
+def test_a_ds_of_the_author_replaces_the_derived_one() -> None:
+    """Every lesson about a wrong one can be set by hand."""
+    own = f"1 8 2 {'cd' * 32}"
+
+    tree = with_records(f"campus.edu. DS {own}", zone="edu")
+
+    assert tree.data("edu", "campus.edu", "DS") == {own}
+
+
+def test_a_web_server_s_key_is_vouched_for_by_its_zone() -> None:
+    """DANE (RFC 6698): for its name and for the bare domain, where there is trust."""
+    tree = Tree(small_lab())
+
+    for name in ("www.campus.edu", "campus.edu"):
+        found = tree.data("campus.edu", f"_443._tcp.{name}", "TLSA")
+        assert found == {write_tlsa(CERTIFICATE).lower()}
+    assert not with_zone(is_signed=False).find("campus.edu", "TLSA")
+
+
+def test_a_certificate_of_the_author_is_not_vouched_for() -> None:
+    """The lab does not know its key."""
+    extra = [host("own", "http", settings={"certificate": None})]
+    tree = Tree(small_lab(extra=extra))
+
+    owners = {owner for owner, _, _ in tree.find("campus.edu", "TLSA")}
+    assert owners == {"_443._tcp.www.campus.edu", "_443._tcp.campus.edu"}
 
 
 # What the author adds
