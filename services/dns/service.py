@@ -2,11 +2,14 @@
 
 import os
 import time
+from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, ClassVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -16,13 +19,20 @@ from services.common.log import log
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
 from services.common.tls import Encrypted
+from services.dns.authority import Authority
+from services.dns.context import Context
+from services.dns.journal import Folder
 from services.dns.limit import Limit
 from services.dns.lookup import Zones
-from services.dns.master import ZoneFileError, read_zone
-from services.dns.names import to_text
+from services.dns.master import ZoneFileError
+from services.dns.peers.protocol import Peers, pause, run
+from services.dns.primary import Primary
 from services.dns.protocol import Asker, Streams, answer_datagrams
-from services.dns.session import Session
-from services.dns.settings import Settings
+from services.dns.requests import Requests
+from services.dns.secondary import Secondary
+from services.dns.session import Handlers, Session
+from services.dns.settings import Settings, ZoneSource, check_settings, read_keys
+from services.dns.tsig import Keyring
 
 CONFIG = "/etc/netarium/settings.json"
 PROBE_SECONDS = 1.0
@@ -44,9 +54,16 @@ class DnsService(Service):
 
     name = "lab-dns"
 
-    def __init__(self, settings: Settings, session: Session, reactor: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        authorities: Sequence[Authority],
+        reactor: Any,
+    ) -> None:
         self._settings = settings
         self._session = session
+        self._authorities = authorities
         self._reactor = reactor
         self._datagrams: list[Datagrams] = []
         self._ports: list[Any] = []
@@ -56,7 +73,17 @@ class DnsService(Service):
         super().startService()
         for address in self._settings.listen:
             self._listen(address)
-        announce(lambda: probe(self._settings, self._reactor), self._reactor)
+        for authority in self._authorities:
+            authority.start()
+        announce(self._check, self._reactor)
+
+    def _check(self) -> "Deferred[None]":
+        """Ask the server itself, when all of its zones are there."""
+        for authority in self._authorities:
+            if authority.zone is None:
+                reason = authority.error or "not loaded yet"
+                return fail(LookupError(f"zone {authority.text}: {reason}"))
+        return probe(self._settings, self._reactor)
 
     def _listen(self, address: str) -> None:
         settings, session = self._settings, self._session
@@ -103,6 +130,8 @@ class DnsService(Service):
         for datagrams in self._datagrams:
             datagrams.stop()
         self._datagrams.clear()
+        for authority in self._authorities:
+            authority.stop()
         ports, self._ports = self._ports, []
         return DeferredList([maybeDeferred(port.stopListening) for port in ports])
 
@@ -112,16 +141,49 @@ def makeService(options: Options, reactor: Any = None) -> DnsService:
     if reactor is None:
         from twisted.internet import reactor
     settings = read_settings(options["config"], Settings)
+    check_settings(settings)
+    context = make_context(settings, reactor)
+    authorities = [make_authority(source, context) for source in settings.zones]
     try:
-        zones = [read_zone(Path(one.file), one.origin) for one in settings.zones]
+        for authority in authorities:
+            authority.open()
     except ZoneFileError as error:
         raise SettingsError(str(error)) from error
-    log("zones read", zones=[to_text(zone.origin) for zone in zones])
-    session = make_session(settings, Zones(zones), reactor)
-    return DnsService(settings, session, reactor)
+    log("zones read", zones=[authority.text for authority in authorities])
+    requests = Requests(
+        {authority.origin: authority for authority in authorities},
+        context,
+        [ip_network(text) for text in settings.transfer_to],
+        settings.transfers,
+    )
+    session = make_session(settings, context, requests, reactor)
+    return DnsService(settings, session, authorities, reactor)
 
 
-def make_session(settings: Settings, zones: Zones, reactor: Any) -> Session:
+def make_context(settings: Settings, reactor: Any) -> Context:
+    """Put together what zones share."""
+    return Context(
+        zones=Zones(),
+        keyring=Keyring(read_keys(settings), reactor.seconds),
+        peers=Peers(reactor),
+        clock=reactor,
+        run=run,
+        pause=lambda seconds: pause(reactor, seconds),
+        random=SystemRandom().random,
+        folder=Folder(Path(settings.state)) if settings.state else None,
+        most_records=settings.zone_records,
+        child_check=settings.child_check,
+    )
+
+
+def make_authority(source: ZoneSource, context: Context) -> Authority:
+    """Return what makes or fetches a zone."""
+    return (Primary if source.file else Secondary)(source, context)
+
+
+def make_session(
+    settings: Settings, context: Context, requests: Requests, reactor: Any
+) -> Session:
     """Build what answers messages; the secret of cookies is new at each start."""
     try:
         secret = bytes.fromhex(settings.cookie_secret) or os.urandom(SECRET)
@@ -133,7 +195,9 @@ def make_session(settings: Settings, zones: Zones, reactor: Any) -> Session:
         limit = Limit(settings.rate_limit, settings.rate_slip, reactor.seconds)
     return Session(
         settings.name,
-        zones,
+        context.zones,
+        Handlers(notify=requests.notify, transfer=requests.transfer),
+        context.keyring.answer,
         cookies=cookies,
         limit=limit,
         now=time.time,

@@ -160,6 +160,15 @@ class Zone:
         self.discard(delta.removed)
         self.add(delta.added)
 
+    def copy(self) -> "Zone":
+        """Return a zone with the same content, which may then change apart."""
+        other = Zone(self.origin)
+        other.nodes, other.hashed = dict(self.nodes), dict(self.hashed)
+        other.cuts = set(self.cuts)
+        if self._order is not None:
+            other._order = list(self._order)
+        return other
+
     # Recorded changes
 
     def begin(self) -> None:

@@ -1,0 +1,1 @@
+"""Requests of the server's own to other servers."""
