@@ -20,6 +20,11 @@ DEAD_AFTER = 3
 LAME_TIME = 30.0
 PLAIN_TIME = 600.0
 
+# So many silent servers in a row mean that a whole address family leads nowhere: then
+# its servers come last, and one of them is tried so often.
+FAMILY_DEAD_AFTER = 3
+FAMILY_REST = 60.0
+
 # Servers that are passed over drift back to the front, to be measured again.
 DRIFT = 0.98
 
@@ -42,16 +47,19 @@ class Servers:
         self._servers: OrderedDict[str, _Server] = OrderedDict()
         self._lame: OrderedDict[tuple[str, Owner], float] = OrderedDict()
         self._random = random
+        self._silent: dict[bool, set[str]] = {False: set(), True: set()}
+        self._family_rests = {False: 0.0, True: 0.0}
 
     def order(self, addresses: Iterable[str], zone: Owner, now: float) -> list[str]:
         """Put the quickest first, the unknown among them, the silent and lame last."""
 
-        def burden(address: str) -> tuple[bool, bool, float]:
+        def burden(address: str) -> tuple[bool, bool, bool, float]:
             server = self._servers.get(address) or _Server()
             is_lame = self._lame.get((address, zone), now) > now
             # An unknown server sorts like one around the corner: it is tried soon.
             rtt = self._random() * 0.01 if server.rtt is None else server.rtt
-            return is_lame, server.rests_until > now, rtt
+            is_cut_off = self._family_rests[":" in address] > now
+            return is_lame, server.rests_until > now, is_cut_off, rtt
 
         ordered = sorted(addresses, key=burden)
         for address in ordered[1:]:
@@ -70,6 +78,9 @@ class Servers:
         """Smooth one measured round trip into what is known."""
         server = self._meet(address)
         server.misses, server.rests_until = 0, 0.0
+        is_ipv6 = ":" in address
+        self._silent[is_ipv6].clear()
+        self._family_rests[is_ipv6] = 0.0
         if server.rtt is None:
             server.rtt, server.deviation = elapsed, elapsed / 2
             return
@@ -82,6 +93,11 @@ class Servers:
         rest = min(FIRST_REST * 2**server.misses, LONGEST_REST)
         server.misses = min(server.misses + 1, 10)
         server.rests_until = now + rest
+        is_ipv6 = ":" in address
+        if len(self._silent[is_ipv6]) < FAMILY_DEAD_AFTER:
+            self._silent[is_ipv6].add(address)
+        if len(self._silent[is_ipv6]) >= FAMILY_DEAD_AFTER:
+            self._family_rests[is_ipv6] = now + FAMILY_REST
 
     def is_dead(self, address: str, now: float) -> bool:
         """Tell whether a server was silent so often that one more try will do."""

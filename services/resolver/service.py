@@ -40,7 +40,7 @@ from services.resolver.session import Session
 from services.resolver.settings import Root, Settings
 from services.resolver.special import Special
 from services.resolver.table import Table
-from services.resolver.upstream.protocol import Upstream
+from services.resolver.upstream.protocol import Upstream, listen_quickly
 from services.resolver.validation.anchors import Anchors, read_anchors
 from services.resolver.validation.validator import Validator
 
@@ -70,7 +70,12 @@ class ResolverService(Service):
         self.resolver = resolver
         self._settings = settings
         self._reactor = reactor
-        upstream = Upstream(reactor, SystemRandom().getrandbits, settings.server_port)
+        upstream = Upstream(
+            reactor,
+            SystemRandom().getrandbits,
+            settings.server_port,
+            listen_quickly(reactor),
+        )
         self._counts: Counter[str] = Counter()
         self._recursion = Recursion(
             resolver,

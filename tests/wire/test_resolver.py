@@ -818,6 +818,9 @@ def config(tmp_path: Path) -> Path:
 def listen_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the service take its clients' datagrams from the network in memory."""
     monkeypatch.setattr("services.resolver.service.Datagrams", MemoryDatagrams)
+    monkeypatch.setattr(
+        "services.resolver.service.listen_quickly", lambda reactor: reactor.listenUDP
+    )
 
 
 def make_service(config: Path, net: Any = None) -> ResolverService:

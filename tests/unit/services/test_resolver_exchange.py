@@ -199,3 +199,22 @@ def test_the_record_of_servers_is_bounded() -> None:
 
     assert len(servers._servers) <= 4_096
     assert len(servers._lame) <= 4_096
+
+
+def test_a_dead_address_family_does_not_slow_every_resolution() -> None:
+    """A network without IPv6 has many servers with an address there."""
+    servers, zone = Servers(lambda: 0.5), QUESTION.owner
+    servers.note_answer("192.0.2.1", 0.3)
+    for number in range(3):
+        servers.note_silence(f"2001:db8::{number}", 0.0)
+
+    during = servers.order(["2001:db8::9", "192.0.2.1"], zone, 30.0)
+    later = servers.order(["2001:db8::9", "192.0.2.1"], zone, 61.0)
+    servers.note_silence("2001:db8::9", 61.0)
+    again = servers.order(["2001:db8::8", "192.0.2.1"], zone, 62.0)
+    servers.note_answer("2001:db8::8", 0.1)
+    revived = servers.order(["2001:db8::7", "192.0.2.1"], zone, 63.0)
+
+    assert during[0] == again[0] == "192.0.2.1"
+    assert later[0] == "2001:db8::9"
+    assert revived[0] == "2001:db8::7"
