@@ -96,7 +96,7 @@ class QueryPort:
         self, reactor: Any, port: int, protocol: DatagramProtocol, interface: str
     ) -> None:
         self._reactor = reactor
-        self._protocol = protocol
+        self._protocol: Any = protocol
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
         try:
