@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from html import escape
 
-from orchestrator.keys import Keys
+from orchestrator.keys import Keys, ZoneKeys
 from orchestrator.model import Host, Lab, Site
+from orchestrator.names import Authority
 from orchestrator.plan import CONFIG, SERVICE_UID, SERVICES, Node, Plan
 from orchestrator.render.accounts import render_accounts, user_ids
 from orchestrator.render.files import File
@@ -14,9 +15,11 @@ from orchestrator.render.settings import (
     LAB_PAGES,
     OWN_PAGES,
     SECRETS,
+    SIGNING,
     ZONES,
     render_settings,
     secret_file,
+    signing_file,
     trust_anchors,
 )
 from orchestrator.render.zones import render_zone, zone_file
@@ -88,11 +91,26 @@ def _certificate(keys: Keys, node: Node) -> Iterator[File]:
 
 
 def _zones(lab: Lab, plan: Plan, keys: Keys, node: Node) -> Iterator[File]:
-    yield File(ZONES, mode=0o755, is_directory=True)
-    for zone in plan.authorities:
-        if node.key in zone.servers:
+    """Yield a name server's zones and their keys; a secondary fetches its zones."""
+    served = [one for one in plan.authorities if node.key in one.servers]
+    for folder in (ZONES, SECRETS, SIGNING):
+        yield File(folder, mode=0o755, is_directory=True)
+    for zone in served:
+        own = keys.zones[zone.origin]
+        yield _secret(secret_file(zone, "transfer"), own.transfer)
+        if zone.primary == node.key:
             text = render_zone(lab, plan, keys, zone)
             yield File(f"{ZONES}/{zone_file(zone.origin)}", text.encode())
+            yield from _primary(zone, own)
+
+
+def _primary(zone: Authority, own: ZoneKeys) -> Iterator[File]:
+    """Yield what only a zone's primary may have."""
+    if zone.has_updates:
+        yield _secret(secret_file(zone, "update"), own.update)
+    if own.signing:
+        yield _secret(signing_file(zone, "ksk"), own.signing.ksk)
+        yield _secret(signing_file(zone, "zsk"), own.signing.zsk)
 
 
 def _secret(path: str, data: bytes, owner: int = SERVICE_UID) -> File:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.keys import Keys
-from orchestrator.model import Host, Json, Lab
-from orchestrator.names import Authority, file_stem
+from orchestrator.model import PARENT_FAULTS, Host, Json, Lab
+from orchestrator.names import Authority, file_stem, stem
 from orchestrator.plan import CONFIG, Node, Plan
 from orchestrator.render.zones import zone_file
 
@@ -14,13 +14,18 @@ OWN_PAGES = "/srv/www"
 LAB_PAGES = f"{CONFIG}/www"
 CERTIFICATE = f"{CONFIG}/tls/cert.pem"
 CERTIFICATE_KEY = f"{CONFIG}/tls/key.pem"
-ZONES, SECRETS = f"{CONFIG}/zones", f"{CONFIG}/tsig"
+ZONES, SECRETS, SIGNING = f"{CONFIG}/zones", f"{CONFIG}/tsig", f"{CONFIG}/dnssec"
 TLS: Mapping[str, Json] = {"certificate": CERTIFICATE, "key": CERTIFICATE_KEY}
 
 
 def secret_file(zone: Authority, purpose: str) -> str:
     """Return where a node has the secret to ``transfer`` or ``update`` a zone."""
     return f"{SECRETS}/{file_stem(zone.origin)}.{purpose}.key"
+
+
+def signing_file(zone: Authority, kind: str) -> str:
+    """Return where a zone's primary has its ``ksk`` or ``zsk``."""
+    return f"{SIGNING}/{file_stem(zone.origin)}.{kind}.pem"
 
 
 def trust_anchors(plan: Plan, keys: Keys) -> list[str]:
@@ -43,12 +48,49 @@ def render_settings(lab: Lab, plan: Plan, keys: Keys, host: Host) -> str:
 
 
 def _dns(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
-    zones: list[Json] = [
-        {"origin": one.origin, "file": f"{ZONES}/{zone_file(one.origin)}"}
-        for one in plan.authorities
-        if node.key in one.servers
-    ]
-    return {"zones": zones, **TLS}
+    served = [one for one in plan.authorities if node.key in one.servers]
+    secrets: list[Json] = []
+    zones: list[Json] = []
+    for zone in served:
+        is_primary = zone.primary == node.key
+        secrets.append(secret_file(zone, "transfer"))
+        if is_primary and zone.has_updates:
+            secrets.append(secret_file(zone, "update"))
+        own = _primary(plan, zone) if is_primary else _secondary(plan, zone)
+        transfer_key = f"{stem(zone.origin)}.transfer"
+        zones.append({"origin": zone.origin, "transfer_key": transfer_key, **own})
+    state = node.state[1] if node.state else ""
+    return {"zones": zones, "tsig": secrets, "state": state, **TLS}
+
+
+def _primary(plan: Plan, zone: Authority) -> dict[str, Json]:
+    """Say where a zone's file and keys are, and who is told of every change."""
+    others = [plan.node(key).addresses for key in zone.servers[1:]]
+    return {
+        "file": f"{ZONES}/{zone_file(zone.origin)}",
+        "notify": [str(one.v4) for one in others],
+        "update_key": f"{stem(zone.origin)}.update" if zone.has_updates else "",
+        "signing": _signing(zone),
+    }
+
+
+def _secondary(plan: Plan, zone: Authority) -> dict[str, Json]:
+    """Say where a zone is fetched."""
+    primary = plan.node(zone.primary).addresses
+    return {"primaries": [str(primary.v4), str(primary.v6)]}
+
+
+def _signing(zone: Authority) -> Json:
+    signing = zone.signing
+    if signing is None:
+        return None
+    return {
+        "ksk": signing_file(zone, "ksk"),
+        "zsk": signing_file(zone, "zsk"),
+        "algorithm": signing.algorithm,
+        "denial": signing.denial,
+        "fault": "" if signing.broken in PARENT_FAULTS else signing.broken,
+    }
 
 
 def _resolver(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
@@ -62,7 +104,8 @@ def _resolver(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]
         for server in servers
     ]
     clients: list[Json] = [str(plan.pool), str(plan.prefix6), "127.0.0.0/8", "::1/128"]
-    return {"roots": roots, "clients": clients, **TLS}
+    anchors: list[Json] = [*trust_anchors(plan, keys)]
+    return {"roots": roots, "clients": clients, "anchors": anchors, **TLS}
 
 
 def _http(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:

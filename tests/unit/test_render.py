@@ -126,7 +126,10 @@ CLIENT = {"bind.keys", "motd", "resolv.conf", "ssh", "ssh/authorized_keys"} | {
     [
         (
             "ns1.campus",
-            CERTIFICATE | {"settings.json", "zones", "zones/campus.edu.zone"},
+            CERTIFICATE
+            | {"settings.json", "zones", "zones/campus.edu.zone", "tsig", "dnssec"}
+            | {f"tsig/campus.edu.{purpose}.key" for purpose in ("transfer", "update")}
+            | {f"dnssec/campus.edu.{kind}.pem" for kind in ("ksk", "zsk")},
         ),
         ("resolver.isp", CERTIFICATE | {"settings.json"}),
         ("www.campus", CERTIFICATE | {"settings.json", "www", "www/index.html"}),
@@ -186,6 +189,98 @@ def test_every_zone_that_a_server_is_told_of_has_its_file(full: Rendered) -> Non
         }
 
 
+def test_the_first_server_of_a_zone_is_its_primary(box: Path) -> None:
+    """It has the file and all keys; it tells the others, who fetch the zone."""
+    found = with_secondary(box).zone("ns1.campus", "campus.edu")
+
+    assert found == {
+        "origin": "campus.edu",
+        "file": f"{CONFIG}/zones/campus.edu.zone",
+        "notify": ["198.18.3.54"],
+        "transfer_key": "campus.edu.transfer",
+        "update_key": "campus.edu.update",
+        "signing": {
+            "ksk": f"{CONFIG}/dnssec/campus.edu.ksk.pem",
+            "zsk": f"{CONFIG}/dnssec/campus.edu.zsk.pem",
+            "algorithm": "ecdsap256sha256",
+            "denial": "nsec",
+            "fault": "",
+        },
+    }
+
+
+def test_every_other_server_of_a_zone_is_a_secondary(box: Path) -> None:
+    """It knows where the zone comes from, and can neither sign nor change it."""
+    rendered = with_secondary(box)
+
+    found = rendered.zone("ns2.campus", "campus.edu")
+    primary = rendered.plan.node("ns1.campus").addresses
+    assert found == {
+        "origin": "campus.edu",
+        "primaries": [str(primary.v4), str(primary.v6)],
+        "transfer_key": "campus.edu.transfer",
+    }
+    paths = rendered.paths("ns2.campus")
+    assert "tsig/campus.edu.transfer.key" in paths
+    assert not {path for path in paths if re.search("[.](update|pem$|zone)", path)} - {
+        "tls/cert.pem",
+        "tls/key.pem",
+    }
+
+
+def with_secondary(box: Path, **more: Any) -> Rendered:
+    """Render a lab in which campus.edu has a second server; ``more`` says how."""
+    wanted = small_lab(extra=[host("ns2", "dns", zones=("campus.edu",))])
+    zones = (Zone("campus.edu", PLACE, **more),)
+    return Rendered(replace(wanted, zones=zones), box)
+
+
+@pytest.mark.parametrize(
+    ("broken", "fault"),
+    [("", ""), ("expired", "expired"), ("bogus-ds", ""), ("no-ds", "")],
+)
+def test_a_server_is_told_of_the_faults_that_are_its_own(
+    box: Path, broken: str, fault: str
+) -> None:
+    """What the zone above does wrong is no fault of the zone's own server."""
+    found = with_secondary(box, broken=broken).zone("ns1.campus", "campus.edu")
+
+    assert found["signing"]["fault"] == fault
+
+
+def test_a_zone_can_be_signed_in_another_way_or_not_at_all(box: Path) -> None:
+    """Without signatures there are no keys, either."""
+    other = with_secondary(box, algorithm="ed25519", denial="nsec3")
+    none = with_secondary(box, is_signed=False)
+
+    signing = other.zone("ns1.campus", "campus.edu")["signing"]
+    assert (signing["algorithm"], signing["denial"]) == ("ed25519", "nsec3")
+    assert none.zone("ns1.campus", "campus.edu")["signing"] is None
+    assert "dnssec/campus.edu.ksk.pem" in other.paths("ns1.campus")
+    assert "dnssec/campus.edu.ksk.pem" not in none.paths("ns1.campus")
+
+
+def test_a_zone_that_takes_no_updates_has_no_key_for_them(box: Path) -> None:
+    """Neither its server nor anybody else has it."""
+    rendered = with_secondary(box, has_updates=False)
+
+    assert rendered.zone("ns1.campus", "campus.edu")["update_key"] == ""
+    for files in rendered.files.values():
+        assert not [
+            file for file in files if file.path.endswith("campus.edu.update.key")
+        ]
+
+
+def test_a_server_has_every_secret_that_it_is_told_of(full: Rendered) -> None:
+    """The names in its settings are those in the files."""
+    for node in (node for node in full.plan.nodes if node.run == "dns"):
+        found = full.settings(node.key)
+        texts = [full.text(node.key, path) for path in found["tsig"]]
+        names = {text.split('"')[1] for text in texts}
+        wanted = {one["transfer_key"] for one in found["zones"]}
+        assert names == wanted | {one["update_key"] for one in found["zones"]}
+
+
 @pytest.mark.parametrize("node", ["ns1.campus", "resolver.isp"])
 def test_name_servers_have_a_certificate_for_encrypted_questions(
     small: Rendered, node: str
@@ -198,22 +293,24 @@ def test_name_servers_have_a_certificate_for_encrypted_questions(
     assert small.file(node, found["key"]).data == key
 
 
-def test_clients_trust_the_root_s_key(small: Rendered) -> None:
-    """`delv` checks every answer from there on."""
+def test_resolvers_and_clients_trust_the_root_s_key(small: Rendered) -> None:
+    """`delv` reads the same anchor as the resolver."""
     root = small.keys.zones["."].signing
 
     assert root
+    assert small.settings("resolver.isp")["anchors"] == [f". DS {root.ds}"]
     tag, number, kind, digest = root.ds.split()
     line = f'\t. static-ds {tag} {number} {kind} "{digest}";\n'
     assert line in small.text("alice-pc.campus", "bind.keys")
 
 
 def test_without_a_signed_root_there_is_nothing_to_trust(box: Path) -> None:
-    """A file without keys, so that no other root is believed, either."""
+    """A resolver then validates nothing."""
     wanted = replace(small_lab(), zones=(Zone(".", PLACE, is_signed=False),))
 
     rendered = Rendered(wanted, box)
 
+    assert rendered.settings("resolver.isp")["anchors"] == []
     assert "static-ds" not in rendered.text("alice-pc.campus", "bind.keys")
 
 
