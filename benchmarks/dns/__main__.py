@@ -1,6 +1,6 @@
 """Name servers and resolvers, one core each, against named peers.
 
-    python -m benchmarks.dns [--quick] [--only authority]
+    python -m benchmarks.dns [--quick] [--only authority,memory,signing,resolver]
 
 Server and load have one core each.  The servers take turns, several rounds; a ratio
 is the median of the rounds' ratios.  `per CPU` counts the queries for each second of
@@ -16,11 +16,17 @@ from pathlib import Path
 
 from benchmarks.dns.authority import measure_authority
 from benchmarks.dns.processes import ServerError, name_missing
+from benchmarks.dns.resolution import measure_resolvers
+from benchmarks.dns.signing import measure_signing
 from benchmarks.dns.table import Plan
 
-PROGRAMS = ("dnsperf", "resperf", "named", "nsd", "taskset")
-TOOLS = ("dnssec-keygen", "dnssec-signzone")
-PARTS = {"authority": measure_authority}
+PROGRAMS = ("dnsperf", "resperf", "named", "nsd", "unbound", "taskset")
+TOOLS = ("dnssec-keygen", "dnssec-signzone", "ldns-signzone")
+PARTS = {
+    "authority": measure_authority,
+    "signing": measure_signing,
+    "resolver": measure_resolvers,
+}
 
 
 def main() -> int:

@@ -221,7 +221,7 @@ class _Search:
         self, name: Owner, node: Node, rdtype: int, encloser: Owner | None
     ) -> Owner | None:
         """Answer from a node: the name's, or if it has an encloser, its wildcard's."""
-        found = _select(node, rdtype)
+        found = _select(node, rdtype, self._is_signed)
         if found:
             self._reply.answer += [(name, one) for one in found]
             self._prove_expansion(name, encloser)
@@ -284,7 +284,9 @@ class _Search:
         if self._is_signed:
             signers = zone.get(cut, DS)
             self._prove(
-                [(cut, signers)] if signers else prove_no_data(zone, cut, is_cut=True)
+                [(cut, signers)]
+                if signers and signers.signatures
+                else prove_no_data(zone, cut, is_cut=True)
             )
 
     def _deny(self, rcode: int) -> None:
@@ -316,14 +318,17 @@ def negative_soa(zone: Zone) -> RRset | None:
     return soa._replace(ttl=min(soa.ttl, minimum))
 
 
-def _select(node: Node, rdtype: int) -> list[RRset]:
-    """Return what a question asks for: of ANY and RRSIG there may be many sets."""
+def _select(node: Node, rdtype: int, is_signed: bool) -> list[RRset]:
+    """Return what a question asks for: of ANY and RRSIG there may be many sets.
+
+    With DO each set brings its signatures along; ANY asks for them without it, too.
+    """
     if rdtype == ANY:
-        return list(node)
+        return list(node) if is_signed else [*node, *_signatures(node)]
     if rdtype in SIGNATURES:
-        return [
-            RRset(RRSIG, one.ttl, one.signatures)
-            for one in node
-            if one.signatures and rdtype == RRSIG
-        ]
+        return list(_signatures(node)) if rdtype == RRSIG else []
     return [one for one in node if one.rdtype == rdtype]
+
+
+def _signatures(node: Node) -> Iterator[RRset]:
+    return (RRset(RRSIG, one.ttl, one.signatures) for one in node if one.signatures)

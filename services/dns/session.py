@@ -22,7 +22,7 @@ from services.dns.message import (
 )
 from services.dns.quick import Quick
 from services.dns.rdata import ANY, CNAME, measure_name
-from services.dns.zone import DNAME, RRSIG, RRset
+from services.dns.zone import DNAME, RRset
 
 QUERY, NOTIFY, UPDATE = 0, 4, 5  # opcodes
 NOERROR, FORMERR, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 4, 5, 16, 23
@@ -246,7 +246,7 @@ class _Turn:
             return Answer(REFUSED, False)
         is_signed = query.edns is not None and query.edns.is_signed
         found = self._session._zones.answer(name, query.rdtype, is_signed=is_signed)
-        if query.rdtype in (ANY, RRSIG) and not self._via.is_stream:
+        if query.rdtype == ANY and not self._via.is_stream:
             _shorten(found)
         return found
 
