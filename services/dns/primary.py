@@ -13,9 +13,11 @@ from services.dns.context import Context, Steps
 from services.dns.journal import Stored
 from services.dns.master import ZoneFileError, read_zone
 from services.dns.merge import SIGNERS, list_data, merge
+from services.dns.records import Message
 from services.dns.serial import follow, set_serial
 from services.dns.settings import Signing, ZoneSource
 from services.dns.transfer import measure
+from services.dns.update import apply_update
 from services.dns.zone import NSEC3, Delta, Zone
 
 DS = 43
@@ -284,6 +286,13 @@ class Primary(Authority):
             return False
         self._commit(zone, step if is_changed else None, meta)
         return is_changed
+
+    def update(self, message: Message) -> bool:
+        """Make a dynamic update; raise `update.Refusal` for one that is not made."""
+        most, is_signed = self.context.most_records, self._signer is not None
+        return self.edit(
+            lambda zone: apply_update(zone, message, is_signed=is_signed, most=most)
+        )
 
     def _commit(
         self, zone: Zone, step: Delta | None, meta: dict[str, Any] | None

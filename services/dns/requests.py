@@ -1,6 +1,6 @@
 """What is asked of zones as wholes: notices, updates, transfers; who may do what."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from services.common.log import log
@@ -38,6 +38,7 @@ from services.dns.transfer import (
     serial_of,
 )
 from services.dns.tsig import Checked
+from services.dns.update import Refusal
 
 Network = IPv4Network | IPv6Network
 
@@ -105,6 +106,57 @@ class Requests:
             return REFUSED
         soa = find_announced(message)
         authority.refresh(serial_of(soa) if soa else None)
+        return NOERROR
+
+    # Updates
+
+    def update(self, wire: bytes, via: Via, send: Callable[[bytes], None]) -> None:
+        """Change a zone (RFC 2136); ``send`` gets the reply when that is safe."""
+        checked, message, refusal = self._read(wire)
+        if refusal is not None:
+            send(refusal)
+            return
+        authority = self._find(message)
+        rcode = self._may_update(authority, message, checked)
+        if rcode != NOERROR or not isinstance(authority, Primary):
+            send(_reply(checked, message, rcode))
+            return
+
+        def work() -> None:
+            send(_reply(checked, message, self._update(authority, message, via)))
+
+        if not authority.when_free(work):
+            send(_reply(checked, message, SERVFAIL))
+
+    def _may_update(
+        self, authority: Authority | None, message: Message, checked: Checked
+    ) -> int:
+        question = message.question
+        if question is None or question.rdtype != SOA:
+            return FORMERR  # section 3.1.1
+        if authority is None:
+            return NOTAUTH
+        if not isinstance(authority, Primary):
+            return NOTIMP  # it does not forward them
+        name = authority.source.update_key
+        if not name or checked.key is None or checked.key.name != from_text(name):
+            return REFUSED
+        return NOERROR
+
+    def _update(self, authority: Primary, message: Message, via: Via) -> int:
+        if authority.zone is None:
+            return SERVFAIL
+        try:
+            is_changed = authority.update(message)
+        except Refusal as refusal:
+            return refusal.rcode
+        except OSError as error:
+            authority.report(f"the zone cannot be stored: {error}")
+            return SERVFAIL
+        self._context.count("updates")
+        if is_changed:
+            serial = authority.zone.serial
+            log("updated", zone=authority.text, client=via.address, serial=serial)
         return NOERROR
 
     # Transfers

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from random import SystemRandom
@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from services.common.control import CommandError, Control
 from services.common.cookies import SECRET, Cookies
 from services.common.datagrams import Datagrams, Peer
 from services.common.log import log
@@ -21,6 +22,7 @@ from services.common.settings import SettingsError, read_settings
 from services.common.tls import Encrypted
 from services.dns.authority import Authority
 from services.dns.context import Context
+from services.dns.control import Orders
 from services.dns.journal import Folder
 from services.dns.limit import Limit
 from services.dns.lookup import Zones
@@ -30,7 +32,7 @@ from services.dns.primary import Primary
 from services.dns.protocol import Asker, Streams, answer_datagrams
 from services.dns.requests import Requests
 from services.dns.secondary import Secondary
-from services.dns.session import Handlers, Session
+from services.dns.session import Handlers, Session, Via
 from services.dns.settings import Settings, ZoneSource, check_settings, read_keys
 from services.dns.tsig import Keyring
 
@@ -59,11 +61,13 @@ class DnsService(Service):
         settings: Settings,
         session: Session,
         authorities: Sequence[Authority],
+        orders: Orders,
         reactor: Any,
     ) -> None:
         self._settings = settings
         self._session = session
         self._authorities = authorities
+        self._orders = orders
         self._reactor = reactor
         self._datagrams: list[Datagrams] = []
         self._ports: list[Any] = []
@@ -75,6 +79,10 @@ class DnsService(Service):
             self._listen(address)
         for authority in self._authorities:
             authority.start()
+        if self._settings.control:
+            control = Control(self._orders.commands())
+            port = control.listen(self._reactor, f"\0{self._settings.control}")
+            self._ports += [port] if port else []
         announce(self._check, self._reactor)
 
     def _check(self) -> "Deferred[None]":
@@ -150,14 +158,30 @@ def makeService(options: Options, reactor: Any = None) -> DnsService:
     except ZoneFileError as error:
         raise SettingsError(str(error)) from error
     log("zones read", zones=[authority.text for authority in authorities])
+    by_origin = {authority.origin: authority for authority in authorities}
     requests = Requests(
-        {authority.origin: authority for authority in authorities},
+        by_origin,
         context,
         [ip_network(text) for text in settings.transfer_to],
         settings.transfers,
     )
     session = make_session(settings, context, requests, reactor)
-    return DnsService(settings, session, authorities, reactor)
+    orders = Orders(by_origin, context, wait)
+    return DnsService(settings, session, authorities, orders, reactor)
+
+
+def wait(work: Callable[[Callable[[str], None]], None]) -> "Deferred[list[str]]":
+    """Do what takes its time; the result is no line, or what went wrong."""
+    later: Deferred[list[str]] = Deferred()
+
+    def done(error: str) -> None:
+        if error:
+            later.errback(Failure(CommandError(error)))
+        else:
+            later.callback([])
+
+    work(done)
+    return later
 
 
 def make_context(settings: Settings, reactor: Any) -> Context:
@@ -190,13 +214,19 @@ def make_session(
         cookies = Cookies(secret)
     except ValueError as error:
         raise SettingsError(f"cookie_secret: {error}") from error
+
+    def update(wire: bytes, via: Via) -> "Deferred[bytes]":
+        later: Deferred[bytes] = Deferred()
+        requests.update(wire, via, later.callback)
+        return later
+
     limit = None
     if settings.rate_limit:
         limit = Limit(settings.rate_limit, settings.rate_slip, reactor.seconds)
     return Session(
         settings.name,
         context.zones,
-        Handlers(notify=requests.notify, transfer=requests.transfer),
+        Handlers(requests.notify, update, requests.transfer),
         context.keyring.answer,
         cookies=cookies,
         limit=limit,
