@@ -21,7 +21,7 @@ def hides_below(zone: Zone, owner: Owner, node: Node) -> bool:
 def is_hidden(zone: Zone, owner: Owner) -> bool:
     """Tell whether a name lies below a cut or a DNAME: glue, or nothing at all."""
     for name in ancestors(owner):
-        if name != owner and hides_below(zone, name, zone.nodes.get(name, ())):
+        if name != owner and name in zone.cuts:
             return True
         if name == zone.origin:
             break
@@ -43,7 +43,7 @@ def walk(zone: Zone) -> Iterator[tuple[Owner, bool]]:
     for _, owner in zone.order():
         is_below = above is not None and is_inside(owner, above)
         yield owner, is_below
-        if not is_below and hides_below(zone, owner, zone.nodes[owner]):
+        if not is_below and owner in zone.cuts:
             above = owner
 
 
@@ -52,7 +52,7 @@ def own_types(zone: Zone, owner: Owner, node: Node) -> tuple[int, ...]:
 
     At a cut the parent has only the NS and the DS.
     """
-    if is_cut(zone, owner, node):
+    if owner in zone.cuts and is_cut(zone, owner, node):
         return tuple(one[0] for one in node if one[0] in (NS, DS))
     return tuple(one[0] for one in node if one[0] != NSEC)
 
@@ -62,6 +62,6 @@ def signed_types(zone: Zone, owner: Owner, node: Node) -> tuple[int, ...]:
 
     RFC 4035 section 2.2: not the NS of a delegation.
     """
-    if is_cut(zone, owner, node):
+    if owner in zone.cuts and is_cut(zone, owner, node):
         return tuple(one[0] for one in node if one[0] in (DS, NSEC))
     return tuple(one[0] for one in node)
