@@ -65,7 +65,6 @@ class Context:
     random: Callable[[], float]
     folder: Folder | None = None
     most_records: int = 2_000_000
-    child_check: float = 60.0
     counts: dict[str, int] = field(default_factory=dict)
 
     def now(self) -> float:

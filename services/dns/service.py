@@ -1,6 +1,8 @@
 """``twist lab-dns``: read the settings and the zones, listen, say ready."""
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
@@ -83,7 +85,18 @@ class DnsService(Service):
             control = Control(self._orders.commands())
             port = control.listen(self._reactor, f"\0{self._settings.control}")
             self._ports += [port] if port else []
+        self._obey_hangup()
         announce(self._check, self._reactor)
+
+    def _obey_hangup(self) -> None:
+        """Read all files again at SIGHUP, as servers have always done."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+
+        def hear(*_: Any) -> None:
+            self._reactor.callFromThread(self._orders.reload_all)
+
+        signal.signal(signal.SIGHUP, hear)
 
     def _check(self) -> "Deferred[None]":
         """Ask the server itself, when all of its zones are there."""
@@ -196,7 +209,6 @@ def make_context(settings: Settings, reactor: Any) -> Context:
         random=SystemRandom().random,
         folder=Folder(Path(settings.state)) if settings.state else None,
         most_records=settings.zone_records,
-        child_check=settings.child_check,
     )
 
 

@@ -79,7 +79,6 @@ class Settings:
     transfer_to: tuple[str, ...] = ()
     transfers: int = 20
     zone_records: int = 2_000_000
-    child_check: float = 60.0
     control: str = "netarium"
 
 
