@@ -234,7 +234,7 @@ class _Search:
         self._deny(NOERROR)
         if self._is_signed:
             proof = (
-                prove_no_data(self._zone, name, is_cut=rdtype == DS)
+                prove_no_data(self._zone, name)
                 if encloser is None
                 else prove_no_data_of_wildcard(self._zone, name, encloser)
             )
@@ -286,7 +286,7 @@ class _Search:
             self._prove(
                 [(cut, signers)]
                 if signers and signers.signatures
-                else prove_no_data(zone, cut, is_cut=True)
+                else prove_no_data(zone, cut)
             )
 
     def _deny(self, rcode: int) -> None:

@@ -20,18 +20,16 @@ SHIFTS = range(150, -1, -10)
 Found = tuple[Owner, RRset]
 
 
-def prove_no_data(zone: Zone, name: Owner, *, is_cut: bool = False) -> list[Found]:
+def prove_no_data(zone: Zone, name: Owner) -> list[Found]:
     """Prove that an existing name has not the type that was asked for.
 
-    ``is_cut`` says that it is the DS of a delegation: where the chain passes over
-    insecure ones (opt-out), the proof is that of RFC 5155 section 7.2.4.
+    Where the chain passes over insecure delegations and what leads to them alone
+    (opt-out), the proof is that of RFC 5155 section 7.2.4.
     """
     if zone.get(zone.origin, NSEC):
         return _distinct([find_nsec(zone, name)])
     found = match(zone, name)
-    if found is None and is_cut:
-        return _distinct(_prove_closest(zone, name))
-    return _distinct([found])
+    return _distinct([found] if found else _prove_closest(zone, name))
 
 
 def prove_no_name(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:
@@ -39,7 +37,11 @@ def prove_no_name(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:
     wildcard = WILDCARD + encloser
     if zone.get(zone.origin, NSEC):
         return _distinct([find_nsec(zone, name), find_nsec(zone, wildcard)])
-    return _distinct([*_prove_closest(zone, name), cover(zone, wildcard)])
+    # Names that lead to insecure delegations alone may be passed over (opt-out): then
+    # the encloser that can be proved is a higher one, and so is the wildcard.
+    while encloser != zone.origin and match(zone, encloser) is None:
+        encloser = parent(encloser)
+    return _distinct([*_prove_closest(zone, name), cover(zone, WILDCARD + encloser)])
 
 
 def prove_expansion(zone: Zone, name: Owner, encloser: Owner) -> list[Found]:

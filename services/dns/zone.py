@@ -149,16 +149,15 @@ class Zone:
 
     def add(self, records: Iterable[Record]) -> None:
         """Add single records to their sets; the TTL of the last one holds for all."""
-        self._merge(records, is_removal=False)
+        self._merge((), records)
 
     def discard(self, records: Iterable[Record]) -> None:
         """Take single records out of their sets; their TTLs do not matter."""
-        self._merge(records, is_removal=True)
+        self._merge(records, ())
 
     def apply(self, delta: Delta) -> None:
         """Go one step on."""
-        self.discard(delta.removed)
-        self.add(delta.added)
+        self._merge(delta.removed, delta.added)
 
     def copy(self) -> "Zone":
         """Return a zone with the same content, which may then change apart."""
@@ -295,20 +294,18 @@ class Zone:
         self.put(owner, _changed(old, record, rdtype == RRSIG, False))
         return True
 
-    def _merge(self, records: Iterable[Record], *, is_removal: bool) -> None:
+    def _merge(self, removed: Iterable[Record], added: Iterable[Record]) -> None:
         """Change sets record by record; a signature goes with the set it covers."""
         sets: dict[tuple[Owner, int], RRset] = {}
-        order = sorted(records, key=lambda one: one.rdtype == RRSIG)
-        for record in order:
-            is_signature = record.rdtype == RRSIG
-            kind = (
-                int.from_bytes(record.rdata[:2], "big")
-                if is_signature
-                else record.rdtype
-            )
-            key = (record.owner, kind)
-            old = sets.get(key) or self.get(*key) or RRset(kind, record.ttl, ())
-            sets[key] = _changed(old, record, is_signature, is_removal)
+        for records, is_removal in ((removed, True), (added, False)):
+            for record in records:
+                is_signature = record.rdtype == RRSIG
+                kind = record.rdtype
+                if is_signature:
+                    kind = int.from_bytes(record.rdata[:2], "big")
+                key = (record.owner, kind)
+                old = sets.get(key) or self.get(*key) or RRset(kind, record.ttl, ())
+                sets[key] = _changed(old, record, is_signature, is_removal)
         for (owner, kind), rrset in sets.items():
             if rrset.rdatas:
                 self.put(owner, rrset)
