@@ -36,6 +36,8 @@ ERRORS = {
 _TIMES = struct.Struct("!HIH")  # time in 48 bits, fudge
 _MIDDLE = struct.Struct("!HHH")  # original identity, error, length of other data
 
+# In quotes two slashes are Base64, and no comment.
+COMMENT = re.compile(r'(?P<quoted>"[^"\n]*")|/\*.*?\*/|(?://|#)[^\n]*\n', re.S)
 KEY_FILE = re.compile(
     r'\s*key\s+"?(?P<name>[^"\s{]+)"?\s*\{'
     r'(?=[^}]*?algorithm\s+"?(?P<algorithm>[\w.-]+)"?\s*;)'
@@ -97,7 +99,7 @@ def read_key(path: Path) -> Key:
 
 def parse_key(text: str, source: str) -> Key:
     """Parse the text of a key file; ``source`` names it in errors."""
-    plain = re.sub(r"/\*.*?\*/|(?://|#)[^\n]*\n", " ", text, flags=re.S)
+    plain = COMMENT.sub(lambda match: match["quoted"] or " ", text)
     found = KEY_FILE.fullmatch(plain)
     if found is None:
         raise KeyFileError(

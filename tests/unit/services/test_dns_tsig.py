@@ -1,5 +1,6 @@
 """Signatures of transactions, checked against dnspython's."""
 
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -282,6 +283,13 @@ def test_keys_are_read_as_bind_writes_them(tmp_path: Path) -> None:
     path.write_text(f"# a comment\n{TEXT}")
 
     assert read_key(path) == KEY._replace(secret=b"secret")
+
+
+def test_slashes_in_a_secret_begin_no_comment() -> None:
+    """Every hundredth secret has two side by side."""
+    text = TEXT.replace("c2VjcmV0", "//8//8//") + "// and this is one\n"
+
+    assert parse_key(text, "a.key").secret == b64decode("//8//8//")
 
 
 @pytest.mark.parametrize(
