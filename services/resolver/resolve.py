@@ -192,7 +192,8 @@ class Resolver:
         What fails is had from other servers, a few times (RFC 4035 section 5.5).
         """
         if self._validator is None or not work.must_check():
-            return Link((yield from self._fetch(question, work)), self._memory.unjudged)
+            known = yield from self._fetch(question, work, Rank.ANSWER)
+            return Link(known, self._memory.unjudged)
         verdict: Verdict | None = None
         culprit = question
         for _ in range(MOST_TRIES):
@@ -202,7 +203,7 @@ class Resolver:
                 partial(self._tell, work) if self.note else None,
             )
             try:
-                known = yield from self._fetch(question, work)
+                known = yield from self._fetch(question, work, Rank.ANSWER)
                 parts = yield from self._validator.judge(known, question, case)
             except ResolutionError:
                 if verdict is None:
@@ -223,9 +224,15 @@ class Resolver:
         self._forget(question)
         raise BogusError(failure.text, EDECode(failure.code))
 
-    def _fetch(self, question: Question, work: Work) -> Steps[Known]:
-        """Find what is to be known of a question, without judging it."""
-        link = self._recall_for(question, work, Rank.AUTHORITY)
+    def _fetch(
+        self, question: Question, work: Work, least: Rank = Rank.AUTHORITY
+    ) -> Steps[Known]:
+        """Find what is to be known of a question, without judging it.
+
+        What a referral says will do for going on, but not for an answer: a proof that
+        a zone is unsigned comes without the SOA that a client needs (RFC 2308).
+        """
+        link = self._recall_for(question, work, least)
         if link is not None:
             return link.known
         return (yield from self._descend(question, work))

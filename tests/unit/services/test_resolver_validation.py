@@ -496,6 +496,18 @@ def test_the_steps_tell_what_was_proven_and_what_was_not() -> None:
     assert "unsigned.com. is not signed: its parent proves it" in told
 
 
+def test_a_client_is_not_answered_with_a_referral_s_proof() -> None:
+    """It lacks the SOA, without which BIND's programs take no absence for one."""
+    net = Net()
+    net.resolve("www.unsigned.com")
+
+    result = net.resolve("unsigned.com", "DS")
+
+    assert result.rcode == Rcode.NOERROR
+    assert result.authority[0].rdtype == RdataType.SOA
+    assert result.security == Security.SECURE
+
+
 def test_names_of_servers_are_not_validated() -> None:
     """A lie there leads to a server that cannot sign what it says."""
     net = Net()
