@@ -273,12 +273,16 @@ def fold(rdtype: int, rdata: bytes) -> bytes:
 class Composer:
     """Writes one message, from its question on; `end` puts the header before it.
 
-    A pointer leads to the same letters: in transfers their case is kept.
+    A pointer leads to the same letters: in transfers their case is kept.  ``edns`` is
+    an OPT record, which comes last (RFC 6891 section 6.1.1).
     """
 
-    def __init__(self, question: bytes = b"", limit: int = LONGEST) -> None:
+    def __init__(
+        self, question: bytes = b"", limit: int = LONGEST, edns: bytes = b""
+    ) -> None:
         self._out = bytearray(HEADER) + question
-        self._limit = limit
+        self._edns = edns
+        self._limit = limit - len(edns)
         self._table: dict[bytes, int] = {}
         self._counts = [int(bool(question)), 0, 0, 0]
         if question:
@@ -286,7 +290,7 @@ class Composer:
 
     def __len__(self) -> int:
         """Return how many octets there are up to now."""
-        return len(self._out)
+        return len(self._out) + len(self._edns)
 
     def add(
         self,
@@ -321,8 +325,10 @@ class Composer:
 
     def end(self, identity: int, flags: int) -> bytes:
         """Return the message."""
-        self._out[:HEADER] = COUNTS.pack(identity, flags, *self._counts)
-        return bytes(self._out)
+        *counts, additional = self._counts
+        additional += bool(self._edns)
+        self._out[:HEADER] = COUNTS.pack(identity, flags, *counts, additional)
+        return bytes(self._out + self._edns)
 
     def _add_data(self, rdtype: int, rdata: bytes) -> None:
         before, count, _ = SHAPES[rdtype]
@@ -366,10 +372,14 @@ def answer_to(request: Message, limit: int = LONGEST) -> Composer:
     RFC 6891 section 6.1.1 asks for that; no option is known here.
     """
     question = request.question
-    composer = Composer(question.octets if question else b"", limit)
-    if any(one.rdtype == OPT for one in request.additional):
-        composer.add(Record(b"\0", OPT, 0, b""), 3, LARGEST_UDP)
-    return composer
+    has_edns = any(one.rdtype == OPT for one in request.additional)
+    edns = write_edns() if has_edns else b""
+    return Composer(question.octets if question else b"", limit, edns)
+
+
+def write_edns(flags: int = 0) -> bytes:
+    """Write an OPT record without options."""
+    return b"\0" + FIXED.pack(OPT, LARGEST_UDP, flags, 0)
 
 
 def limit_of(request: Message) -> int:
@@ -394,9 +404,10 @@ def write_query(
     flags: int = 0,
     answer: Iterable[Record] = (),
     authority: Iterable[Record] = (),
+    edns: bytes = b"",
 ) -> bytes:
     """Write a request of our own."""
-    composer = Composer(write_question(name, rdtype))
+    composer = Composer(write_question(name, rdtype), edns=edns)
     for section, records in ((1, answer), (2, authority)):
         for record in records:
             composer.add(record, section)

@@ -90,6 +90,17 @@ def test_a_large_zone_takes_many_full_messages() -> None:
     assert contents(found) == contents(zone)
 
 
+def test_the_opt_record_comes_last() -> None:
+    """RFC 6891 section 6.1.1; `dig` looks at records in the order of their octets."""
+    request = dns.message.make_query("campus.edu", "AXFR", use_edns=0)
+
+    (wire,) = send_zone(read_message(request.to_wire()), make_zone(), bytes, 0)
+
+    first = wire.index(bytes((0, 252, 0, 1))) + 4
+    assert wire[first : first + 4] == bytes((0xC0, 12, 0, 6))
+    assert dns.message.from_wire(wire, xfr=True).edns == 0
+
+
 def test_a_zone_that_changes_meanwhile_is_sent_as_it_was() -> None:
     """Half an old version and half a new one is no version."""
     zone = make_zone("$GENERATE 1-9000 host$ TXT some-text-that-takes-room\n")
