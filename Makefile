@@ -57,14 +57,15 @@ format: .venv/dev ## format the code
 test: check ## everything: checks, unit, wire and lab tests
 ifeq ($(LAB_TESTS),off)
 	@echo "LAB_TESTS=off: the lab tests are left out"
-	$(BIN)/pytest -q tests --ignore=tests/lab
+	$(BIN)/pytest -q -n auto tests/unit tests/wire
 else
+	$(BIN)/pytest -q -n auto tests/unit tests/wire
 	$(BIN)/lab images build
-	$(BIN)/pytest -q --durations=10 tests
+	$(BIN)/pytest -q --durations=10 tests/lab
 endif
 
 test-fast: .venv/dev ## only the tests that need no engine
-	$(BIN)/pytest -q tests/unit tests/wire tests/style
+	$(BIN)/pytest -q -n auto tests/unit tests/wire tests/style
 
 bench: .venv/dev ## measure the launch against the same containers running sleep
 	$(BIN)/python -m benchmarks.launch
