@@ -471,6 +471,45 @@ def test_addresses_save_the_next_question(question: str, expected: list[str]) ->
     assert texts(ask(question).additional) == expected
 
 
+def test_services_bring_their_addresses() -> None:
+    """RFC 9460 4.1: of the target, of the owner for ".", of an alias its HTTPS, too."""
+    text = (
+        f"{CAMPUS}web HTTPS 1 . alpn=h2\nweb A 192.0.2.7\n"
+        "_x SVCB 1 www\nshop HTTPS 0 web\n"
+    )
+    zones = Zones([parse_zone(text, "campus.edu", "campus")])
+
+    found = {
+        question: [(to_text(name), one.rdtype) for name, one in answer.additional]
+        for question in ("web", "_x", "shop")
+        for answer in [
+            ask(
+                f"{question}.campus.edu {'SVCB' if question == '_x' else 'HTTPS'}",
+                zones,
+            )
+        ]
+    }
+
+    assert found == {
+        "web": [("web.campus.edu.", 1)],
+        "_x": [("www.campus.edu.", 1)],
+        "shop": [("web.campus.edu.", 1), ("web.campus.edu.", 65)],
+    }
+
+
+def test_the_addresses_of_a_few_hosts_are_enough() -> None:
+    """A thousand MX records must not cost a thousand searches a question."""
+    many = "".join(f"@ MX 1 h{one}\nh{one} A 192.0.2.1\n" for one in range(60))
+    zones = Zones([parse_zone(CAMPUS + many, "campus.edu", "campus")])
+
+    assert len(ask("campus.edu MX", zones).additional) == 40
+
+
+def test_old_signatures_are_not_there() -> None:
+    """SIG is the type that RRSIG came after (RFC 3755); nothing has it."""
+    assert ask("www.campus.edu SIG").answer == []
+
+
 def test_an_address_is_not_given_twice() -> None:
     """Several records may name one host; and what was asked for is there already."""
     text = CAMPUS + "@ MX 20 mail\nmulti MX 1 multi\nmulti A 192.0.2.7\n"

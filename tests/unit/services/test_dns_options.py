@@ -277,6 +277,32 @@ def test_a_held_back_network_is_served_again() -> None:
     assert flood(server, 3) == ["NOERROR", "NOERROR", "nothing"]
 
 
+def test_a_network_of_ipv6_is_a_site() -> None:
+    """A /56: one customer has at least that many addresses."""
+    server = Server(rate=1, slip=0)
+    vias = [
+        Via(False, f"2001:db8:0:{net:x}::{one}", 53)
+        for net in (0, 0x80, 0x100)
+        for one in (1, 2)
+    ]
+
+    replies = [server.send(ask(), via) for via in vias]
+
+    assert [reply is not None for reply in replies] == [True, *[False] * 3, True, False]
+
+
+def test_the_networks_that_are_counted_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one that was silent for longest is forgotten."""
+    monkeypatch.setattr("services.dns.limit.MOST_NETWORKS", 2)
+    server = Server(rate=1, slip=0)
+
+    for third in (1, 2, 3, 1):
+        assert server.send(ask(), Via(False, f"192.0.{third}.1", 53))
+    assert server.send(ask(), Via(False, "192.0.3.1", 53)) is None
+
+
 # Addresses
 
 

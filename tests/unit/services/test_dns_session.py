@@ -171,6 +171,32 @@ def test_what_cannot_be_read_gets_a_bare_error(wire: bytes, flags: str) -> None:
     assert reply.hex() == f"1234{flags}{'0000' * 4}"
 
 
+RECORD = b"\xc0\x0c\0\1\0\1" + bytes(4) + b"\0\4abcd"
+TSIG = b"\0\0\xfa\0\xff" + bytes(6)
+
+
+@pytest.mark.parametrize(
+    ("counts", "records", "rcode"),
+    [
+        (b"\0\1\0\1\0\0", RECORD * 2, dns.rcode.NOERROR),
+        (b"\0\1\0\0\0\0", RECORD[:-1], dns.rcode.FORMERR),
+        (b"\0\0\0\0\0\2", TSIG + RECORD, dns.rcode.FORMERR),
+        (b"\0\0\0\0\0\1", b"\1a" + TSIG[:2] + b"\x29" + TSIG[3:], dns.rcode.FORMERR),
+        (
+            b"\0\0\0\0\0\1",
+            b"\0\0\x29\4\xd0" + bytes(4) + b"\0\5\0\3\0\2x",
+            dns.rcode.FORMERR,
+        ),
+    ],
+    ids=["records", "cut record", "TSIG not last", "OPT of a name", "cut option"],
+)
+def test_records_of_a_query_are_passed_over(
+    counts: bytes, records: bytes, rcode: int
+) -> None:
+    """They mean nothing here, but they have to have the right form."""
+    assert exchange(HEADER[:6] + counts + QUESTION + records).rcode() == rcode
+
+
 @pytest.mark.parametrize("count", [0, 2], ids=["none", "two"])
 def test_there_is_one_question_in_a_query(count: int) -> None:
     """RFC 9619: two questions could not be answered in one reply."""
