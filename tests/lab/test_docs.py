@@ -59,7 +59,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     cli = Cli(folder / "lab.yaml", NAME, folder / ".lab")
     cli("down", "--volumes")
     yield folder
-    cli("down", "--volumes")
+    for lab in sorted((folder / ".lab").glob("*/pool")):  # also those of other files
+        Cli(folder / "lab.yaml", lab.parent.name, folder / ".lab")("down", "--volumes")
 
 
 def run(command: str, place: Path) -> subprocess.CompletedProcess[str]:
