@@ -1,5 +1,6 @@
 """A zone that this server answers for: what primaries and secondaries share."""
 
+from collections.abc import Callable
 from typing import Any
 
 from services.common.log import log
@@ -131,14 +132,29 @@ class Authority:
             self.context.run(self._notify(address), f"notice of {self.text}")
 
     def _notify(self, address: str) -> Steps:
-        context, zone = self.context, self.zone
+        zone = self.zone
         if zone is None:
             return
         serial = zone.serial
-        notice = write_notice(context.identity(), zone)
+
+        def is_wanted() -> bool:
+            # If not, there is a newer notice under way.
+            return self.zone is zone and zone.serial == serial
+
+        def write() -> bytes:
+            return write_notice(self.context.identity(), zone)
+
+        yield from self.send_notice(address, write, is_wanted)
+
+    def send_notice(
+        self, address: str, write: Callable[[], bytes], is_wanted: Callable[[], bool]
+    ) -> Steps:
+        """Send a notice until it is answered, or nobody wants that any more."""
+        context = self.context
+        notice = write()
         for wait in waits():
-            if self.is_stopped or self.zone is not zone or zone.serial != serial:
-                return  # there is a newer notice under way
+            if self.is_stopped or not is_wanted():
+                return
             context.count("notices sent")
             end = context.now() + wait
             try:

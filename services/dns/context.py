@@ -6,7 +6,9 @@ from typing import Any, Protocol
 
 from services.dns.journal import Folder
 from services.dns.lookup import Zones
+from services.dns.names import Owner
 from services.dns.tsig import Keyring
+from services.dns.zone import Zone
 
 # A generator that yields what it waits for (a Deferred), and gets what that was.
 Steps = Generator[Any, Any, Any]
@@ -53,7 +55,8 @@ class Context:
     """Everything outside that a zone needs.
 
     ``run`` follows `Steps` to their end; ``pause`` returns what they may wait for.
-    ``random`` gives 0 to 1; ``folder`` is None where nothing is kept.
+    ``random`` gives 0 to 1; ``folder`` is None where nothing is kept.  Signed children
+    are looked at every ``child_check`` seconds, with 0 never.
     """
 
     zones: Zones
@@ -65,6 +68,7 @@ class Context:
     random: Callable[[], float]
     folder: Folder | None = None
     most_records: int = 2_000_000
+    child_check: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
 
     def now(self) -> float:
@@ -74,6 +78,10 @@ class Context:
     def count(self, what: str) -> None:
         """Count something for the statistics."""
         self.counts[what] = self.counts.get(what, 0) + 1
+
+    def find(self, name: Owner) -> Zone | None:
+        """Return the zone of this server that a name is in."""
+        return self.zones.find(name)
 
     def identity(self) -> int:
         """Return a random identity for a request."""

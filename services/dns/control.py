@@ -37,6 +37,7 @@ class Orders:
             Command("reload", "[ZONE]", self._reload),
             Command("transfer", "ZONE", self._transfer),
             Command("notify", "ZONE", self._notify),
+            Command("roll", "ZONE [zsk|ksk]", self._roll),
             Command("dump", "ZONE", self._dump),
             Command("stats", "", self._stats),
         ]
@@ -81,6 +82,19 @@ class Orders:
         authority = self._find(words)
         authority.notify()
         return [f"notices go to {', '.join(authority.source.notify) or 'nobody'}"]
+
+    def _roll(self, words: list[str]) -> Iterable[str]:
+        expect_words(words, 1, 2)
+        kind = words[1] if len(words) > 1 else "zsk"
+        if kind not in ("zsk", "ksk"):
+            raise CommandError(f"{kind!r} is neither 'zsk' nor 'ksk'")
+        authority = self._find(words[:1])
+        if not isinstance(authority, Primary) or authority.rolling is None:
+            raise CommandError(f"{authority.text} is not signed here")
+        try:
+            return authority.roll(kind)
+        except (ValueError, OSError) as error:
+            raise CommandError(str(error)) from error
 
     def _dump(self, words: list[str]) -> Iterable[str]:
         authority = self._find(words)

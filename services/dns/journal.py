@@ -28,6 +28,7 @@ ENTRY = struct.Struct("!II")  # length and checksum of what follows
 FIXED = struct.Struct("!BHIH")  # length of the owner, type, TTL, length of the data
 CHUNK = 4_000  # records of a checkpoint in one entry
 LARGEST_ENTRY = 64 << 20
+WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 NO_CHECKPOINT = 1 << 62  # a number beyond all: no journal is of use
 META, BASE, CONTENT, STEP, END = b"M", b"B", b"Z", b"D", b"E"
 
@@ -225,7 +226,8 @@ class Journal:
     def _open(self) -> BinaryIO:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._journal(self._number).open("wb", buffering=0)
+            path = self._journal(self._number)
+            self._file = os.fdopen(_open_private(str(path), WRITING), "wb", buffering=0)
             self.size = 0
             self._sync_folder()
         return self._file
@@ -250,7 +252,7 @@ class Journal:
         number = self._number + 1
         aside = self.checkpoint.with_suffix(".zone.new")
         self._begin(number)
-        with aside.open("wb") as file:
+        with open(aside, "wb", opener=_open_private) as file:
             file.write(MAGIC)
             for entry in _write_checkpoint(stored, number):
                 file.write(entry)
@@ -269,7 +271,7 @@ class Journal:
         if self._file is not None:
             self._file.close()
         elif self.checkpoint.exists():
-            self._journal(number - 1).touch()
+            self._journal(number - 1).touch(mode=0o600)
         self._number, self._file = number, None
         self._open()
 
@@ -298,6 +300,11 @@ class Journal:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read: it may hold keys."""
+    return os.open(path, flags, 0o600)
 
 
 def _write_checkpoint(stored: Stored, number: int) -> Iterator[bytes]:

@@ -9,11 +9,13 @@ from typing import Any
 from services.common.log import log
 from services.common.settings import SettingsError
 from services.dns.authority import Authority
+from services.dns.children import Children
 from services.dns.context import Context, Steps
 from services.dns.journal import Stored
 from services.dns.master import ZoneFileError, read_zone
 from services.dns.merge import SIGNERS, list_data, merge
 from services.dns.records import Message
+from services.dns.rolling import Rolling
 from services.dns.serial import follow, set_serial
 from services.dns.settings import Signing, ZoneSource
 from services.dns.transfer import measure
@@ -39,6 +41,8 @@ class Primary(Authority):
     def __init__(self, source: ZoneSource, context: Context) -> None:
         super().__init__(source, context)
         self._signer: Any = None
+        self.rolling: Rolling | None = None
+        self.children: Children | None = None  # a zone that is not signed has no DS
         self._base: Zone | None = None
         self._digest = ""
         self._was_signed = False
@@ -56,6 +60,8 @@ class Primary(Authority):
         self.context.zones.expect(self.origin, NOT_READY, "not loaded yet")
         if self.source.signing is not None:
             self._signer = self._make_signer(self.source.signing)
+            self.rolling = Rolling(self, self, self._signer, self.source.signing)
+            self.children = Children(self, self)
         stored = self.journal.load(self.origin) if self.journal else None
         if stored is None or stored.zone.soa is None:
             self._digest, self._new = self._read("")
@@ -71,6 +77,10 @@ class Primary(Authority):
     def start(self) -> None:
         """Sign what has to be signed, serve, and keep it up."""
         self._hold(self._begin(), f"start of {self.text}")
+        if self.children is not None:
+            self.children.start()
+        if self.rolling is not None:
+            self.rolling.start()
 
     def _read(self, digest: str) -> tuple[str, Zone | None]:
         """Read the master file, unless it is the one that was read last."""
@@ -91,6 +101,8 @@ class Primary(Authority):
         self.zone = stored.zone
         self._digest = stored.meta.get("digest", "")
         self._was_signed = bool(stored.meta.get("signed"))
+        if self.rolling is not None:
+            self.rolling.take(stored.meta.get("rolls"))
         for step in stored.steps:
             self.history.add(step, 2 * len(stored.zone.nodes) + 1_000)
         if stored.base is not None:
@@ -105,7 +117,14 @@ class Primary(Authority):
                 load_key(Path(path).read_bytes(), flags)
                 for path, flags in ((signing.ksk, KSK), (signing.zsk, ZSK))
             ]
-            policy = Policy(denial=signing.denial, fault=signing.fault)
+            policy = Policy(
+                denial=signing.denial,
+                fault=signing.fault,
+                validity=signing.validity,
+                refresh=signing.validity * 5 // 14,
+                jitter=signing.validity // 14,
+                key_ttl=signing.key_ttl,
+            )
             return Signer(self.origin, keys, policy, self.context.random)
         except (OSError, ValueError, KeyError) as error:
             raise SettingsError(f"zone {self.source.origin}: {error}") from error
@@ -260,12 +279,13 @@ class Primary(Authority):
 
     # Changes
 
-    def edit(self, change: Change, meta: dict[str, Any] | None = None) -> bool:
+    def edit(self, change: Change, *, is_meta_changed: bool = False) -> bool:
         """Change the zone, all or nothing; tell whether anything has changed.
 
         ``change`` gets the zone and says whether it did change it.  When this returns,
-        the change is on disk, signed and served.  Raises OSError if it cannot be
-        stored, and what ``change`` raises; then everything is as before.
+        the change is on disk, signed and served, with `meta` if that has changed.
+        Raises OSError if it cannot be stored, and what ``change`` raises; then the zone
+        is as before.
         """
         zone = self.zone
         assert zone is not None
@@ -282,8 +302,9 @@ class Primary(Authority):
             zone.undo()
             raise
         step = zone.end()
-        if not is_changed and meta is None:
+        if not is_changed and not is_meta_changed:
             return False
+        meta = self.meta() if is_meta_changed else None
         self._commit(zone, step if is_changed else None, meta)
         return is_changed
 
@@ -293,6 +314,12 @@ class Primary(Authority):
         return self.edit(
             lambda zone: apply_update(zone, message, is_signed=is_signed, most=most)
         )
+
+    def roll(self, kind: str) -> Iterable[str]:
+        """Begin to replace a key; see `Rolling.roll`."""
+        if self.rolling is None or self.zone is None or self._is_busy:
+            raise ValueError("the zone is being loaded or signed")
+        return self.rolling.roll(kind)
 
     def _commit(
         self, zone: Zone, step: Delta | None, meta: dict[str, Any] | None
@@ -325,6 +352,8 @@ class Primary(Authority):
                 self.edit(self._renew_some)
             except OSError as error:
                 self.report(f"the zone cannot be stored: {error}")
+            if self.rolling is not None:
+                self.rolling.settle()
             self._plan_renewal()
 
         self.when_free(work)
@@ -337,7 +366,9 @@ class Primary(Authority):
 
     def meta(self) -> dict[str, Any]:
         """Return what is to be stored beside the records."""
-        return {"digest": self._digest, "signed": self._was_signed}
+        meta = {"digest": self._digest, "signed": self._was_signed}
+        rolls = self.rolling.state() if self.rolling is not None else None
+        return {**meta, "rolls": rolls} if rolls is not None else meta
 
     def base(self) -> Zone | None:
         """Return what the master file said, if that is to be stored."""
@@ -346,13 +377,10 @@ class Primary(Authority):
     def describe(self) -> list[str]:
         """Return lines that say how the zone is."""
         lines = super().describe()
-        if self._signer is not None and self.zone is not None:
-            tags = ", ".join(
-                f"{key.tag} ({'KSK' if key.is_ksk else 'ZSK'})"
-                for key in self._signer.keys.published
-            )
+        if self.rolling is not None and self.zone is not None:
             left = self._signer.due() - self.context.now()
-            lines.append(f"  signed with keys {tags}, renewed in {left:.0f} s")
+            lines.append(f"  signed, renewed in {max(left, 0):.0f} s")
+            lines += self.rolling.describe()
         return lines
 
 

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from services.common.log import log
 from services.dns.authority import Authority
 from services.dns.context import Context
-from services.dns.names import Owner, from_text
-from services.dns.notify import find_announced
+from services.dns.names import Owner, ancestors, from_text
+from services.dns.notify import CDS, find_announced
 from services.dns.primary import Primary
 from services.dns.records import (
     AA,
@@ -97,6 +97,8 @@ class Requests:
         question = message.question
         if question is None:
             return FORMERR
+        if question.rdtype == CDS:
+            return self._note_keys(question.name)
         authority = self._find(message)
         if authority is None:
             return NOTAUTH
@@ -107,6 +109,17 @@ class Requests:
         soa = find_announced(message)
         authority.refresh(serial_of(soa) if soa else None)
         return NOERROR
+
+    def _note_keys(self, child: Owner) -> int:
+        """Take a notice of a child's new keys (RFC 9859 section 4.2)."""
+        for name in [*ancestors(child)]:
+            authority = self._authorities.get(name) if name != child else None
+            if isinstance(authority, Primary):
+                is_known = authority.children and authority.children.note(child)
+                return NOERROR if is_known else REFUSED
+            if authority is not None:
+                break
+        return NOTAUTH
 
     # Updates
 

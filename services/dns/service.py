@@ -209,6 +209,7 @@ def make_context(settings: Settings, reactor: Any) -> Context:
         random=SystemRandom().random,
         folder=Folder(Path(settings.state)) if settings.state else None,
         most_records=settings.zone_records,
+        child_check=settings.child_check,
     )
 
 

@@ -19,7 +19,8 @@ DENIALS = ("nsec", "nsec3")
 class Signing:
     """The keys that sign a zone, two files, and how it is signed.
 
-    ``fault`` spoils the signatures, for teaching: see `signing.faults`.
+    ``fault`` spoils the signatures, for teaching: see `signing.faults`.  Times are
+    seconds: how long signatures hold, and how long changes take to reach all servers.
     """
 
     ksk: str
@@ -27,6 +28,9 @@ class Signing:
     algorithm: str = ALGORITHMS[0]
     denial: str = DENIALS[0]
     fault: str = ""
+    validity: int = 14 * 86_400
+    key_ttl: int = 3_600
+    propagation: int = 60
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class ZoneSource:
     With ``file`` (RFC 1035 section 5) this server is the zone's primary, with
     ``primaries`` a secondary.  Keys are the names of TSIG keys: who has
     ``transfer_key`` may transfer the zone, who has ``update_key`` may change it.
-    Addresses of servers may have a port, ``192.0.2.53#5353``.
+    Addresses of servers may have a port, ``192.0.2.53#5353``.  ``parents`` are the
+    servers of the zone above, which a new KSK waits for.
     """
 
     origin: str
@@ -46,6 +51,7 @@ class ZoneSource:
     update_key: str = ""
     notify: tuple[str, ...] = ()
     signing: Signing | None = None
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class Settings:
     transfer_to: tuple[str, ...] = ()
     transfers: int = 20
     zone_records: int = 2_000_000
+    child_check: float = 300.0
     control: str = "netarium"
 
 
@@ -107,7 +114,7 @@ def _check_zone(zone: ZoneSource) -> None:
         raise SettingsError(f"{where}: expected either 'file' or 'primaries'")
     if zone.primaries and (zone.signing or zone.update_key):
         raise SettingsError(f"{where}: 'signing' and 'update_key' are the primary's")
-    for text in (*zone.primaries, *zone.notify):
+    for text in (*zone.primaries, *zone.notify, *zone.parents):
         _read(where, ip_address, text.partition("#")[0])
         _read(where, split_address, text)
     if zone.signing is not None:

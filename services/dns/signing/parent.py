@@ -9,7 +9,9 @@ from services.dns.signing.keys import ALGORITHMS, find_tag, verify
 from services.dns.zone import RRset
 
 DIGESTS = {2: sha256, 4: sha384}  # RFC 8624
-DELETE = bytes.fromhex("0000000000")  # RFC 8078 section 4: the child goes unsigned
+CDNSKEY = 60
+# RFC 8078 section 4: the child goes unsigned; as CDS and as CDNSKEY.
+DELETE, DELETE_KEY = bytes.fromhex("0000000000"), bytes.fromhex("0000030000")
 ZONE_KEY, REVOKED = 0x100, 0x80
 _KNOWN = frozenset(ALGORITHMS.values())
 
@@ -19,7 +21,8 @@ def follow(
 ) -> tuple[bytes, ...] | None:
     """Return the data of the DS set that a child asks for; None to leave it as it is.
 
-    The sets, but for the DS, are the child's with their signatures.  The request
+    The sets, but for the DS, are the child's with their signatures; ``cds`` may be its
+    CDNSKEY as well (RFC 7344 section 3.2).  The request
     counts if a key that the present DS vouches for has signed it, and if the
     delegation will not break (section 4.1).  Without any data the child is to be
     insecure from now on.
@@ -27,13 +30,23 @@ def follow(
     trusted = [*_find_keys(child, ds.rdatas, dnskey.rdatas)]
     if not _is_by(child, dnskey, trusted, now) or not _is_by(child, cds, trusted, now):
         return None
-    if cds.rdatas == (DELETE,):
+    if cds.rdatas in ((DELETE,), (DELETE_KEY,)):
         return ()
-    new = tuple(sorted(one for one in cds.rdatas if one[3:4] in (b"\2", b"\4")))
+    new = tuple(sorted(_list_digests(child, cds)))
     next_keys = [*_find_keys(child, new, dnskey.rdatas)]
     if not new or new == ds.rdatas or not _is_by(child, dnskey, next_keys, now):
         return None
     return new
+
+
+def _list_digests(child: Owner, cds: RRset) -> Iterator[bytes]:
+    """Yield the DS data that CDS records are, or that CDNSKEY records stand for."""
+    for one in cds.rdatas:
+        if cds.rdtype == CDNSKEY:
+            head = find_tag(one).to_bytes(2, "big") + one[3:4] + b"\2"
+            yield head + sha256(child + one).digest()
+        elif one[3:4] in (b"\2", b"\4"):
+            yield one
 
 
 def _find_keys(
