@@ -32,6 +32,9 @@ UNLIKE = {
     **{f"{fault}.net": found for fault, found in FAULTS.items()},
     "plain.net": "insecure",
 }
+FAULTS_OF_ABSENCE = ("no-denial.net",)
+PROOFS = ("RRSIG", "NSEC", "NSEC3")
+MOST_OF_A_ZONE = 40
 KILLS = 3
 SITE = """
   peers:
@@ -245,6 +248,51 @@ def transfer(peers: Peers, zone: Authority) -> str:
     return peers.tools.run("dig", f"@{server}", *asked, *shown)
 
 
+def list_questions(text: str) -> list[str]:
+    """List each owner and type of a zone once; not what holds its signatures."""
+    found: dict[str, None] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 4 and words[2] == "IN" and words[3] not in PROOFS:
+            found[f"{words[0]} {words[3]}"] = None
+    return list(found)
+
+
+def expect(question: str) -> str:
+    """Tell what a resolver has to find of a name and type (RFC 4035 section 4.3)."""
+    name, _, rdtype = question.partition(" ")
+    child = next((one for one in UNLIKE if f".{name}".endswith(f".{one}.")), None)
+    if child is None or (rdtype == "DS" and name == f"{child}."):
+        return "secure"  # a DS record is the parent's (RFC 4034 section 5)
+    return UNLIKE[child]
+
+
+def test_resolvers_of_the_field_agree_with_ours_on_every_name(peers: Peers) -> None:
+    """A chain of trust that only its maker's resolver follows is none."""
+    questions: dict[str, None] = {}
+    for zone in peers.zones:
+        if expect(f"{zone.origin.strip('.')}. SOA") != "bogus":
+            listed = list_questions(transfer(peers, zone))
+            questions.update(dict.fromkeys(listed[:MOST_OF_A_ZONE]))
+            below = "" if zone.origin == "." else f"{zone.origin}."
+            if zone.origin.strip(".") not in FAULTS_OF_ABSENCE:
+                questions[f"nobody.{below} A"] = None
+    wanted = {one: expect(one) for one in questions if expect(one) != "bogus"}
+
+    said = {one: ask_resolver(peers, one, list(wanted)) for one in RESOLVERS}
+
+    assert len(wanted) > 100
+    for resolver, found in said.items():
+        strange = {
+            question: (found[question], expected)
+            for question, expected in wanted.items()
+            if found[question].security != expected
+        }
+        assert not strange, f"{resolver}: {strange}"
+    ours, *others = said.values()
+    assert all(one == ours for one in others)
+
+
 def test_what_is_broken_is_bogus_for_everybody(peers: Peers) -> None:
     """A zone that is broken for teaching must be broken in the way it says."""
     wanted = {f"www.{fault}.net. A": expected for fault, expected in FAULTS.items()}
@@ -382,6 +430,18 @@ def knot(peers: Peers) -> Peer:
     return found
 
 
+def update(peers: Peers, change: str) -> None:
+    """Change peers.net at its primary, by `nsupdate` with the zone's key."""
+    words = [f"server {peers.addresses['first.peers']}", "zone peers.net", change]
+    told = "\n".join([*words, "send"])
+    command = "nsupdate -k /tsig/peers.net.update.key"
+
+    def send() -> bool:
+        return "failed" not in peers.tools.shell(f"{command} <<EOF\n{told}\nEOF\n")
+
+    eventually(send)
+
+
 def short(peers: Peers, node: str, *words: str) -> str:
     """Ask an authority; return the data of its answer alone."""
     server = f"@{peers.addresses[node]}"
@@ -393,6 +453,19 @@ def short(peers: Peers, node: str, *words: str) -> str:
 def expect_data(peers: Peers, node: str, name: str, data: str) -> None:
     """Wait until an authority has an address for a name."""
     eventually(lambda: short(peers, node, name) == data)
+
+
+def test_knot_is_our_secondary(peers: Peers, knot: Peer) -> None:
+    """TSIG, AXFR, NOTIFY and IXFR, understood by somebody else's server."""
+    eventually(lambda: short(peers, "knot.peers", "peers.net", "SOA"))
+
+    update(peers, "update add told.peers.net 60 A 192.0.2.77")
+
+    for node in ("first.peers", "second.peers", "knot.peers"):
+        expect_data(peers, node, "told.peers.net", "192.0.2.77")
+    assert re.search(r"IXFR, incoming.*finished", knot.log()), knot.log()[-3000:]
+    checked = knot.shell("kzonecheck -o peers.net /peer/peers.net.zone")
+    assert "error" not in checked.lower(), checked
 
 
 def test_we_are_knot_s_secondary(peers: Peers, knot: Peer) -> None:
