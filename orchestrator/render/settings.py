@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.keys import Keys
 from orchestrator.model import PARENT_FAULTS, Host, Json, Lab
-from orchestrator.names import Authority, file_stem, stem
+from orchestrator.names import Authority, enclosing, file_stem, parent, stem
 from orchestrator.plan import CONFIG, Node, Plan
 from orchestrator.render.zones import zone_file
 
@@ -71,7 +71,19 @@ def _primary(plan: Plan, zone: Authority) -> dict[str, Json]:
         "notify": [str(one.v4) for one in others],
         "update_key": f"{stem(zone.origin)}.update" if zone.has_updates else "",
         "signing": _signing(zone),
+        "parents": _parents(plan, zone),
     }
+
+
+def _parents(plan: Plan, zone: Authority) -> list[Json]:
+    """List the servers of the zone above, if both are signed: there the DS is."""
+    signed = {one.origin: one for one in plan.authorities if one.signing}
+    if zone.origin == "." or zone.origin not in signed:
+        return []
+    every = [one.origin for one in plan.authorities]
+    above = signed.get(enclosing(parent(zone.origin), every) or "")
+    servers = above.servers if above else ()
+    return [str(plan.node(key).addresses.v4) for key in servers]
 
 
 def _secondary(plan: Plan, zone: Authority) -> dict[str, Json]:

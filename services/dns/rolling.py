@@ -80,7 +80,7 @@ class Rolling:
         now = self._authority.context.now()
         self._change(lambda rolls: begin(rolls, key, now))
         self.plan()
-        wait = self.rolls.next_time - now
+        wait = (self.rolls.held[-1].until or now) - now
         then = "the parent is asked to trust it" if is_ksk else "it signs"
         return [f"{kind.upper()} {key.tag} is published; in {wait:.0f} s {then}"]
 

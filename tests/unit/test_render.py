@@ -206,7 +206,20 @@ def test_the_first_server_of_a_zone_is_its_primary(box: Path) -> None:
             "denial": "nsec",
             "fault": "",
         },
+        "parents": ["198.18.1.53"],
     }
+
+
+def test_a_server_knows_where_the_ds_of_its_zones_are(box: Path) -> None:
+    """A new KSK waits for the zone above; the root and an unsigned zone have none."""
+    rendered = with_secondary(box)
+    root = rendered.plan.node("a.root-servers").addresses
+
+    assert rendered.zone("a.root-servers", ".")["parents"] == []
+    assert rendered.zone("a.root-servers", "edu")["parents"] == [str(root.v4)]
+    assert rendered.zone("ns1.campus", "campus.edu")["parents"] == [str(root.v4)]
+    unsigned = with_secondary(box, is_signed=False)
+    assert unsigned.zone("ns1.campus", "campus.edu")["parents"] == []
 
 
 def test_every_other_server_of_a_zone_is_a_secondary(box: Path) -> None:
