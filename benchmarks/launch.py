@@ -94,12 +94,15 @@ class Sleepers:
             list(pool.map(self._start, self._plan.nodes))
 
     def down(self) -> None:
-        """Remove the containers, then the networks."""
+        """Remove the containers, then the networks and volumes."""
         with ThreadPoolExecutor(THREADS) as pool:
             nodes = [node.name for node in self._plan.nodes]
             list(pool.map(self._engine.remove_node, nodes))
             networks = [network.name for network in self._plan.networks]
-            list(pool.map(self._engine.remove_network, networks))
+            volumes = [node.state[0] for node in self._plan.nodes if node.state]
+            removed = pool.map(self._engine.remove_network, networks)
+            list(pool.map(self._engine.remove_volume, volumes))
+            list(removed)
 
     def _start(self, node: Node) -> None:
         image = self._images[node.image]
