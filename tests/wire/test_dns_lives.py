@@ -24,7 +24,7 @@ from services.dns.context import Context
 from services.dns.journal import Folder
 from services.dns.lookup import Zones
 from services.dns.names import from_text
-from services.dns.notify import CDS
+from services.dns.notify import CDS, write_key_notice
 from services.dns.peers.protocol import pause, run
 from services.dns.primary import Primary
 from services.dns.requests import Requests
@@ -294,6 +294,7 @@ def start_signed(net: Net, folder: Path, **changes: Any) -> tuple[Server, Any]:
         "campus.edu",
         file=write_zone(folder),
         signing=write_signing(folder, **changes),
+        transfer_key="transfer",
         parents=("192.0.2.9",),
     )
     primary = server.open(source)
@@ -338,57 +339,117 @@ def test_a_zsk_is_replaced_from_start_to_end(net: Net, tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o77 == 0
 
 
-def test_a_ksk_is_replaced_and_the_parent_follows(net: Net, tmp_path: Path) -> None:
-    """RFC 6781 section 4.1.2, RFC 7344, RFC 9859: from start to end."""
-    server, primary = start_signed(net, tmp_path, key_ttl=300)
-    before = check(net, server)
+def start_parent(net: Net, folder: Path, primary: Any, more: str = "") -> Any:
+    """Start the primary of the zone above, with a DS of the zone's key."""
     (ds,) = (one.rdata for one in primary.zone.records() if one.rdtype == CDS)
-    parent_text = (
+    text = (
         "$TTL 120\n@ SOA ns h 1 2 3 400 5\n@ NS ns\nns A 192.0.2.9\n"
         "campus NS ns1.campus\ncampus NS ns.elsewhere.net.\nns1.campus A 192.0.2.1\n"
-        f"campus DS {int.from_bytes(ds[:2], 'big')} 13 2 {ds[4:].hex()}\n"
+        f"campus DS {int.from_bytes(ds[:2], 'big')} 13 2 {ds[4:].hex()}\n{more}"
     )
-    above = Server(net, "192.0.2.9", tmp_path)
-    parent = above.open(
-        ZoneSource(
-            "edu",
-            file=write_zone(tmp_path, parent_text, "edu"),
-            signing=write_signing(tmp_path, "edu"),
-        )
-    )
+    above = Server(net, "192.0.2.9", folder)
+    signing = write_signing(folder, "edu")
+    source = ZoneSource("edu", file=write_zone(folder, text, "edu"), signing=signing)
+    parent = above.open(source)
+    turn(net, 2)
+    return above, parent
 
-    seen: list[tuple[float, set[int]]] = []
 
-    def see_ds() -> set[int]:
-        """Return the tags that the parent vouches for.
+def see_ds(above: Server) -> set[int]:
+    """Return the tags of the keys that the parent vouches for."""
+    return {one.key_tag for one in above.ask("campus.edu", "DS").answer[0]}
 
-        One has to sign the keys, also of those that are in caches yet.
-        """
+
+def test_a_ksk_is_replaced_and_the_parent_follows(net: Net, tmp_path: Path) -> None:
+    """RFC 6781 section 4.1.2, RFC 7344, RFC 9859: from start to end.
+
+    What the parent says, also as caches have it yet, signs the keys at any time.
+    """
+    server, primary = start_signed(net, tmp_path, key_ttl=300)
+    before = check(net, server)
+    above, parent = start_parent(net, tmp_path, primary)
+    seen = [(net.clock.seconds(), see_ds(above))]
+
+    primary.roll("ksk")
+    for _ in range(240):
+        turn(net, 5, 5)
         now = net.clock.seconds()
-        tags = {one.key_tag for one in above.ask("campus.edu", "DS").answer[0]}
-        seen.append((now, tags))
+        seen.append((now, see_ds(above)))
         signers = {one.key_tag for one in server.ask("campus.edu", "DNSKEY").answer[1]}
         assert all(one & signers for when, one in seen if when > now - 120)
-        check(net, server)
-        return tags
+    after = check(net, server)
 
-    turn(net, 2)
-    old = see_ds()
-    primary.roll("ksk")
-    for _ in range(10):
-        turn(net, 60, 5)
-        see_ds()
-    new = see_ds()
-    for _ in range(10):
-        turn(net, 60, 5)
-        see_ds()
-
+    old, new = seen[0][1], seen[-1][1]
     assert old != new
     assert parent.zone.serial > 1
-    after = check(net, server)
     assert new <= after
     assert not old & after
     assert len(after & before) == 1
+
+
+def test_a_parent_waits_until_all_servers_say_the_same(
+    net: Net, tmp_path: Path
+) -> None:
+    """RFC 7344 section 6.1: one of them may be behind, or somebody else's."""
+    _, primary = start_signed(net, tmp_path, key_ttl=300)
+    behind = Server(net, "192.0.2.2", tmp_path)
+    behind.open(
+        ZoneSource("campus.edu", primaries=("192.0.2.1",), transfer_key="transfer")
+    )
+    more = "campus NS ns2.campus\nns2.campus A 192.0.2.2\n"
+    above, _ = start_parent(net, tmp_path, primary, more)
+    old = see_ds(above)
+    turn(net, 2)
+    net.servers.pop("192.0.2.2")
+
+    primary.roll("ksk")
+    turn(net, 1_200, 10)
+    assert see_ds(above) == old  # one server does not answer
+    net.servers["192.0.2.2"] = behind
+    turn(net, 1_200, 10)
+    assert see_ds(above) == old  # its zone is the old one
+    turn(net, 3_600, 10)
+    assert see_ds(above) != old  # it has asked by itself
+
+
+def test_a_key_that_cannot_be_stored_is_not_used(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart nobody could sign with it."""
+    server, primary = start_signed(net, tmp_path)
+    serial = primary.zone.serial
+
+    def fail_to_write(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(primary.journal, "append", fail_to_write)
+    with pytest.raises(OSError, match="space"):
+        primary.roll("zsk")
+    monkeypatch.undo()
+
+    assert len(check(net, server)) == 2
+    assert primary.zone.serial == serial
+    assert len(primary.rolling.rolls.held) == 2
+    primary.roll("zsk")
+    assert len(check(net, server)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "rcode"), [("campus.edu", 0), ("other.edu", 5), ("edu", 9), ("net", 9)]
+)
+def test_a_notice_of_keys_is_for_signed_children(
+    net: Net, tmp_path: Path, name: str, rcode: int
+) -> None:
+    """RFC 9859 section 4; however many come, a child is asked once a second."""
+    _, primary = start_signed(net, tmp_path)
+    above, parent = start_parent(net, tmp_path, primary)
+    notice = write_key_notice(1, from_text(name))
+
+    replies = [above.session.receive(notice, Via()) for _ in range(100)]
+
+    assert {reply[3] & 15 for one in replies for reply in one} == {rcode}
+    planned = [one for one in parent.timers if one.startswith("child ")]
+    assert len(planned) == (rcode == 0)
 
 
 def test_a_ksk_is_not_replaced_where_nobody_would_follow(

@@ -287,6 +287,24 @@ def test_the_parent_follows_its_child() -> None:
     assert follow(ORIGIN, ds_of(new), **child(keys), now=NOW) is None
 
 
+def test_a_child_may_ask_by_its_keys_alone() -> None:
+    """RFC 7344 section 3.2, RFC 8078 section 4: CDNSKEY says the same as CDS."""
+    old, new, keys = rolled()
+    zone = read(CAMPUS)
+    signer = make_signer(keys=[*keys.published])
+    signer.keys = keys
+    signer.sign(zone, NOW)
+    dnskey, cdnskey = zone.get(ORIGIN, 48), zone.get(ORIGIN, 60)
+    assert dnskey is not None
+    assert cdnskey is not None
+
+    found = follow(ORIGIN, ds_of(old), dnskey, cdnskey, NOW)
+
+    assert found == (new.ds(ORIGIN),)
+    unsigned = cdnskey._replace(signatures=())
+    assert follow(ORIGIN, ds_of(old), dnskey, unsigned, NOW) is None
+
+
 def test_a_ttl_that_was_counted_down_does_not_matter() -> None:
     """The sets may come through a cache."""
     old, new, keys = rolled()
