@@ -74,8 +74,8 @@ def _used() -> float:
 
 def main(file: Path, denial: str) -> None:
     """Read and sign a zone in this process; print processor seconds as JSON."""
+    from services.common.names import from_text
     from services.dns.master import read_zone
-    from services.dns.names import from_text
     from services.dns.signing.keys import generate_key
     from services.dns.signing.signer import Policy, Signer
 

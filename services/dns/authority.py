@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from services.common.log import log
+from services.common.names import from_text, to_text
 from services.dns.context import Context, Steps, Timer
 from services.dns.journal import Stored
-from services.dns.names import from_text, to_text
 from services.dns.notify import is_answer, waits, write_notice
 from services.dns.serial import read_timers
 from services.dns.settings import ZoneSource

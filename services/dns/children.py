@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 
 from services.common.log import log
+from services.common.names import Owner, to_text
 from services.dns.authority import Authority
 from services.dns.context import Steps
 from services.dns.inquiry import inquire
-from services.dns.names import Owner, to_text
 from services.dns.rolling import Changeable
 from services.dns.zone import NS, RRset, Zone
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from services.common.names import Owner
 from services.dns.journal import Folder
 from services.dns.lookup import Zones
-from services.dns.names import Owner
 from services.dns.tsig import Keyring
 from services.dns.zone import Zone
 

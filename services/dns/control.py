@@ -6,10 +6,10 @@ from typing import Any
 from dns.exception import DNSException
 
 from services.common.control import Command, CommandError, expect_words
+from services.common.names import Owner, from_text
 from services.dns.authority import Authority
 from services.dns.context import Context
 from services.dns.master import write_zone
-from services.dns.names import Owner, from_text
 from services.dns.primary import Primary
 from services.dns.secondary import Secondary
 

@@ -1,7 +1,7 @@
 """Ask another server for one set with its signatures (RFC 4035), always by TCP."""
 
+from services.common.names import Owner
 from services.dns.context import Context, Steps
-from services.dns.names import Owner
 from services.dns.records import (
     NOERROR,
     TC,

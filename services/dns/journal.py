@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zlib import crc32
 
-from services.dns.names import ROOT, Owner, to_text
+from services.common.names import ROOT, Owner, to_text
 from services.dns.zone import Delta, Record, Zone
 
 MAGIC = b"netarium zone 1\n"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.dns.names import ROOT, Owner, ancestors, is_inside, parent
+from services.common.names import ROOT, Owner, ancestors, is_inside, parent
 from services.dns.proof import (
     WILDCARD,
     prove_expansion,

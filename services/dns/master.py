@@ -19,7 +19,7 @@ import dns.tokenizer
 import dns.zonefile
 from dns.rdatatype import RdataType
 
-from services.dns.names import Owner, from_text, is_inside, order_key, to_text
+from services.common.names import Owner, from_text, is_inside, order_key, to_text
 from services.dns.plain import READERS, read_name
 from services.dns.rdata import CNAME, NS, SOA
 from services.dns.zone import NSEC3, RRSIG, Record, Zone

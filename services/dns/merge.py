@@ -6,7 +6,7 @@ the difference between the old file and the new one is applied.
 
 from collections.abc import Iterable
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.serial import follow, is_newer, set_serial
 from services.dns.zone import RRSIG, SOA, Record, Zone
 

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.rdata import split
 from services.dns.zone import RRSIG, RRset
 

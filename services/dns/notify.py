@@ -6,7 +6,7 @@ A notice goes out again and again, at growing intervals, until it is answered.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.records import (
     AA,
     NOTIFY,

@@ -8,7 +8,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from services.dns.names import Owner, ancestors, parent
+from services.common.names import Owner, ancestors, parent
 from services.dns.zone import NSEC3, RRset, Zone
 
 NSEC, NSEC3PARAM = 47, 51

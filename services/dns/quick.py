@@ -8,9 +8,9 @@ What is not such a question is left to them; what is gets the same records from 
 from bisect import bisect_left
 from typing import NamedTuple
 
+from services.common.names import ROOT, Owner, is_inside, order_key
 from services.dns.lookup import Zones, negative_soa
 from services.dns.message import FIXED, IN
-from services.dns.names import ROOT, Owner, is_inside, order_key
 from services.dns.proof import (
     NSEC,
     WILDCARD,

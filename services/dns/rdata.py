@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from services.dns.names import Owner
+from services.common.names import Owner
 
 A, NS, CNAME, SOA, PTR, MX, AAAA, SRV = 1, 2, 5, 6, 12, 15, 28, 33
 DNAME, DS, SVCB, HTTPS = 39, 43, 64, 65

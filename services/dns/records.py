@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.zone import Record
 
 HEADER = 12

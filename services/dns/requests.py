@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from services.common.log import log
+from services.common.names import Owner, ancestors, from_text
 from services.dns.authority import Authority
 from services.dns.context import Context
-from services.dns.names import Owner, ancestors, from_text
 from services.dns.notify import CDS, find_announced
 from services.dns.primary import Primary
 from services.dns.records import (

@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, Protocol
 
+from services.common.names import ROOT
 from services.dns.authority import Authority
 from services.dns.context import Steps
 from services.dns.inquiry import inquire
-from services.dns.names import ROOT
 from services.dns.notify import write_key_notice
 from services.dns.settings import Signing
 from services.dns.zone import Zone

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from services.common.log import log
+from services.common.names import from_text
 from services.dns.authority import Authority
 from services.dns.context import Context, Steps
-from services.dns.names import from_text
 from services.dns.records import (
     AXFR,
     IXFR,

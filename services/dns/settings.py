@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from services.common.names import from_text
 from services.common.settings import SettingsError
-from services.dns.names import from_text
 from services.dns.tsig import Key, KeyFileError, read_key
 
 ALGORITHMS = ("ecdsap256sha256", "ed25519")

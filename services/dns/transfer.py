@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from services.dns.names import Owner, is_inside, to_text
+from services.common.names import Owner, is_inside, to_text
 from services.dns.records import (
     AA,
     IN,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from services.dns.names import Owner, from_text
+from services.common.names import Owner, from_text
 from services.dns.records import (
     FIXED,
     HEADER,

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from services.common.names import Owner, is_inside
 from services.dns.merge import PROOFS, SIGNERS
-from services.dns.names import Owner, is_inside
 from services.dns.records import (
     ANY,
     ANY_TYPE,

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from services.dns.names import Owner, ancestors, is_inside, order_key, to_text
+from services.common.names import Owner, ancestors, is_inside, order_key, to_text
 
 NS, SOA, DNAME = 2, 6, 39  # RFC 1035, RFC 6672
 RRSIG, NSEC3 = 46, 50  # RFC 4034, RFC 5155

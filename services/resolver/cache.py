@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
-from services.resolver.names import ROOT, Owner, ancestors, is_inside
+from services.common.names import ROOT, Owner, ancestors, is_inside
 from services.resolver.records import RRset, soa_minimum
 
 Key = tuple[Owner, int]

@@ -10,8 +10,8 @@ from dns.rdatatype import from_text as parse_type
 
 from services.common.control import Answer, Command, CommandError, expect_words
 from services.common.log import log
+from services.common.names import ROOT, Owner, from_text, is_inside, to_text
 from services.resolver.cache import NO_TYPE, Entry, Failure, Negative
-from services.resolver.names import ROOT, Owner, from_text, is_inside, to_text
 from services.resolver.records import Question, RRset, show_type
 from services.resolver.resolve import Resolver
 from services.resolver.table import Table

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from dns.rdatatype import RdataType
 
+from services.common.names import ROOT, Owner, is_inside
 from services.resolver.cache import Cache, Entry, Rank
-from services.resolver.names import ROOT, Owner, is_inside
 from services.resolver.records import RRset, targets
 from services.resolver.reply import (
     ADDRESS_TYPES,

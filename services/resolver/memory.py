@@ -8,6 +8,7 @@ from dns.edns import EDECode
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
+from services.common.names import ROOT, Owner, cut, parent
 from services.resolver.cache import (
     INSECURE,
     SECURE,
@@ -20,7 +21,6 @@ from services.resolver.cache import (
     Security,
     Verdict,
 )
-from services.resolver.names import ROOT, Owner, cut, parent
 from services.resolver.records import Question, RRset, rename, targets
 from services.resolver.reply import Alias, Found, Known, Missing, Referral
 from services.resolver.steps import Result

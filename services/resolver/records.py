@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dns.rdatatype import RdataType
 from dns.rdatatype import to_text as type_text
 
-from services.resolver.names import LONGEST_NAME, Owner, to_text
+from services.common.names import LONGEST_NAME, Owner, to_text
 
 HEADER = 12
 IN = 1

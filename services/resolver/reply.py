@@ -12,7 +12,7 @@ from dns.rcode import Rcode
 from dns.rcode import to_text as rcode_text
 from dns.rdatatype import RdataType
 
-from services.resolver.names import Owner, is_inside
+from services.common.names import Owner, is_inside
 from services.resolver.records import Message, Question, RRset, rename, targets
 
 # Links of a chain of aliases that are followed inside one reply.

@@ -12,6 +12,7 @@ from dns.edns import EDECode
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
+from services.common.names import ROOT, Owner, parent, to_text
 from services.resolver.cache import (
     NO_TYPE,
     Cache,
@@ -22,7 +23,6 @@ from services.resolver.cache import (
 )
 from services.resolver.delegation import Delegation, Delegations
 from services.resolver.memory import Link, Memory
-from services.resolver.names import ROOT, Owner, parent, to_text
 from services.resolver.records import Message, Question
 from services.resolver.reply import (
     ADDRESS_TYPES,

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from services.resolver.names import Owner
+from services.common.names import Owner
 
 KNOWN_SERVERS = 4_096
 

@@ -16,6 +16,7 @@ from services.common.control import Control
 from services.common.cookies import SECRET, Cookies
 from services.common.datagrams import Datagrams
 from services.common.log import log
+from services.common.names import Owner, from_text
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
 from services.common.tls import Encrypted, are_readable
@@ -23,7 +24,6 @@ from services.resolver.access import Access, Rate
 from services.resolver.cache import Cache
 from services.resolver.control import Operator
 from services.resolver.delegation import Delegations, Network
-from services.resolver.names import Owner, from_text
 from services.resolver.options import Answerer
 from services.resolver.protocol import (
     IDLE_TIME,

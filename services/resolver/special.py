@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
-from services.resolver.names import Owner, ancestors, from_text, is_inside
+from services.common.names import Owner, ancestors, from_text, is_inside
 from services.resolver.records import Question, RRset
 from services.resolver.steps import Result
 

@@ -10,8 +10,8 @@ from dns.flags import Flag
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
+from services.common.names import Owner, count, cut
 from services.resolver.cache import Failure, Security
-from services.resolver.names import Owner, count, cut
 from services.resolver.records import Message, Question, RRset
 from services.resolver.validation.budget import Budget
 

@@ -3,7 +3,7 @@
 from dns.rcode import Rcode
 from dns.rcode import to_text as rcode_text
 
-from services.resolver.names import to_text
+from services.common.names import to_text
 from services.resolver.records import show_type
 from services.resolver.reply import Alias, Found, Missing, Reading, Referral
 

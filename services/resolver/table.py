@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
-from services.resolver.names import is_inside
+from services.common.names import is_inside
 from services.resolver.query import (
     AD,
     CD,

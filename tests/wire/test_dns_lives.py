@@ -19,11 +19,11 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from services.common.names import from_text
 from services.dns.authority import Authority
 from services.dns.context import Context
 from services.dns.journal import Folder
 from services.dns.lookup import Zones
-from services.dns.names import from_text
 from services.dns.notify import CDS, write_key_notice
 from services.dns.peers.protocol import pause, run
 from services.dns.primary import Primary

@@ -12,17 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.cookies import Cookies
+from services.common.names import Owner, from_text
 from services.dns.limit import Limit
 from services.dns.lookup import Zones
 from services.dns.master import parse_zone
-from services.dns.names import Owner
 from services.dns.session import Session, Via
 from services.dns.signing.keys import generate_key
 from services.dns.signing.signer import Policy, Signer
 from services.dns.zone import Zone
 from services.resolver import query as clients
 from services.resolver.access import Access
-from services.resolver.names import from_text
 from services.resolver.records import MessageError, Question, read_message
 from services.resolver.reply import read_reply
 from services.resolver.session import Session as ResolverSession

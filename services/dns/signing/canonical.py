@@ -6,7 +6,7 @@ RFC 4034 sections 3.1.8.1 and 6.
 from collections.abc import Callable, Mapping
 from struct import Struct
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.zone import RRset
 
 IN = 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from services.dns.names import Owner, ancestors, is_inside
+from services.common.names import Owner, ancestors, is_inside
 from services.dns.zone import Node, Zone
 
 NS, DNAME, DS, RRSIG, NSEC = 2, 39, 43, 46, 47

@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha1
 from typing import NamedTuple
 
-from services.dns.names import Owner, ancestors
+from services.common.names import Owner, ancestors
 from services.dns.signing.cuts import NS, NSEC, RRSIG, is_hidden, own_types, walk
 from services.dns.zone import RRset, Zone
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from services.dns.names import Owner
+from services.common.names import Owner
 
 ECDSAP256SHA256, ED25519 = 13, 15  # RFC 8624
 ALGORITHMS = {"ecdsap256sha256": ECDSAP256SHA256, "ed25519": ED25519}

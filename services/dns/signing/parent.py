@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from hashlib import sha256, sha384
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.signing.canonical import read_times, split_signature
 from services.dns.signing.keys import ALGORITHMS, find_tag, verify
 from services.dns.zone import RRset

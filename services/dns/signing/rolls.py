@@ -11,7 +11,7 @@ from enum import Enum
 from math import inf
 from typing import Any
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.signing.keys import Keys, ZoneKey, load_key
 from services.dns.zone import Zone
 

@@ -7,7 +7,7 @@ It holds no zone, no clock and no chance of its own: zones and the time, seconds
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from services.dns.names import ROOT, Owner
+from services.common.names import ROOT, Owner
 from services.dns.signing.canonical import (
     HEAD,
     read_times,

@@ -7,7 +7,7 @@ from dns.rdata import from_text as rdata_from_text
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
-from services.resolver.names import Owner, ancestors, from_text
+from services.common.names import Owner, ancestors, from_text
 from services.resolver.validation.chain import make_ds
 
 # Suspended zones are few, and set by people.

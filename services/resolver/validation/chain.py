@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from dns.edns import EDECode
 
+from services.common.names import Owner, to_text
 from services.resolver.cache import INSECURE, SECURE, Failure, Security, Verdict
-from services.resolver.names import Owner, to_text
 from services.resolver.records import RRset
 from services.resolver.validation.budget import MOST_KEYS, MOST_TWINS, Budget
 from services.resolver.validation.keys import ALGORITHMS, Key, key_tag

@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 from dns.edns import EDECode
 from dns.rdatatype import RdataType
 
-from services.resolver.cache import INSECURE, SECURE, Failure, Security, Verdict
-from services.resolver.names import (
+from services.common.names import (
     ROOT,
     Owner,
     common,
@@ -19,6 +18,7 @@ from services.resolver.names import (
     order_key,
     to_text,
 )
+from services.resolver.cache import INSECURE, SECURE, Failure, Security, Verdict
 from services.resolver.records import RRset, name_end
 
 WILDCARD = b"\1*"

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from dns.edns import EDECode
 from dns.rdatatype import RdataType
 
-from services.resolver.cache import INSECURE, SECURE, Failure, Security, Verdict
-from services.resolver.names import (
+from services.common.names import (
     Owner,
     ancestors,
     cut,
@@ -17,6 +16,7 @@ from services.resolver.names import (
     parent,
     to_text,
 )
+from services.resolver.cache import INSECURE, SECURE, Failure, Security, Verdict
 from services.resolver.records import RRset
 from services.resolver.validation.budget import Budget
 from services.resolver.validation.denial import (

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
-from services.resolver.cache import Negative, Security
-from services.resolver.names import (
+from services.common.names import (
     Owner,
     ancestors,
     common,
@@ -21,6 +20,7 @@ from services.resolver.names import (
     is_inside,
     order_key,
 )
+from services.resolver.cache import Negative, Security
 from services.resolver.records import RRset
 from services.resolver.validation.budget import Budget
 from services.resolver.validation.denial import (

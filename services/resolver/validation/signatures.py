@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from dns.edns import EDECode
 
+from services.common.names import ROOT, Owner, count, cut, is_inside, to_text
 from services.resolver.cache import SECURE, Failure, Security, Verdict
-from services.resolver.names import ROOT, Owner, count, cut, is_inside, to_text
 from services.resolver.records import RRset, fold_names, name_end, show_type
 from services.resolver.validation.budget import MOST_SIGNATURES, MOST_TWINS, Budget
 from services.resolver.validation.keys import ALGORITHMS, Key

@@ -14,6 +14,8 @@ from dns.edns import EDECode
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
+from services.common.names import Owner, ancestors, count, cut, is_inside, parent
+from services.common.names import to_text as name_text
 from services.resolver.cache import (
     INSECURE,
     SECURE,
@@ -21,8 +23,6 @@ from services.resolver.cache import (
     Security,
     Verdict,
 )
-from services.resolver.names import Owner, ancestors, count, cut, is_inside, parent
-from services.resolver.names import to_text as name_text
 from services.resolver.records import Question, RRset, show_type
 from services.resolver.reply import Found, Known, Missing
 from services.resolver.steps import Steps

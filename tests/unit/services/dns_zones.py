@@ -1,7 +1,7 @@
 """Small zones for tests of their life."""
 
+from services.common.names import Owner, from_text
 from services.dns.master import parse_zone
-from services.dns.names import Owner, from_text
 from services.dns.serial import set_serial
 from services.dns.zone import Delta, Record, RRset, Zone
 

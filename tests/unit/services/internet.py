@@ -13,7 +13,8 @@ from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 from dns.rdatatype import from_text as type_from_text
 
-from services.resolver import names, records
+from services.common import names
+from services.resolver import records
 from services.resolver.cache import Cache
 from services.resolver.delegation import Delegations, Network
 from services.resolver.records import Question, RRset, read_message

@@ -14,7 +14,7 @@ import dns.rrset
 import dns.zone
 from dns.name import Name
 
-from services.dns.names import Owner
+from services.common.names import Owner
 from services.dns.signing.keys import KSK, ZSK, ZoneKey, generate_key
 from services.dns.signing.signer import Policy, Signer
 from services.dns.zone import Record, RRset, Zone

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.names import ROOT, from_text
 from services.dns.journal import (
     Folder,
     Journal,
@@ -17,7 +18,6 @@ from services.dns.journal import (
     write_records,
     write_step,
 )
-from services.dns.names import ROOT, from_text
 from services.dns.zone import Delta, Record, Zone
 from tests.unit.services.dns_zones import (
     ORIGIN,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.names import from_text, to_text
 from services.dns.lookup import Answer, Entry, Zones
 from services.dns.master import parse_zone
-from services.dns.names import from_text, to_text
 from services.dns.zone import RRset
 
 EDU = """$TTL 3600

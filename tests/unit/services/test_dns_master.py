@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from services.common.names import from_text
 from services.dns.master import ZoneFileError, parse_zone, read_zone, write_zone
-from services.dns.names import from_text
 from services.dns.rdata import AAAA, NS, A
 from services.dns.zone import RRset, Zone
 

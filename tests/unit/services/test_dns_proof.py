@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.names import Owner, ancestors, from_text, labels, order_key
 from services.dns.lookup import Answer, Zones
 from services.dns.master import parse_zone
-from services.dns.names import Owner, ancestors, from_text, labels, order_key
 from services.dns.proof import WILDCARD
 from services.dns.zone import NSEC3, RRset, Zone
 from tests.unit.services.signing import NOW, make_signer, to_rdata

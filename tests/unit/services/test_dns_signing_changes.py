@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.dns.names import Owner, ancestors, is_inside
+from services.common.names import Owner, ancestors, is_inside
 from services.dns.signing.signer import Signer
 from services.dns.zone import RRset, Zone
 from tests.unit.services.signing import (

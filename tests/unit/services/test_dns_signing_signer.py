@@ -6,7 +6,7 @@ import dns.rdatatype
 import pytest
 from dns.exception import ValidationFailure
 
-from services.dns.names import Owner, is_inside, labels
+from services.common.names import Owner, is_inside, labels
 from services.dns.signing.denial import hash_owner, place_hash, write_bitmap
 from services.dns.signing.faults import DAY, FAULTS
 from services.dns.signing.keys import Keys, generate_key

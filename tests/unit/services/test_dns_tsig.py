@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dns.names import from_text
+from services.common.names import from_text
 from services.dns.records import FormError
 from services.dns.tsig import (
     BADTIME,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dns.names import (
+from services.common.names import (
     ROOT,
     Owner,
     ancestors,

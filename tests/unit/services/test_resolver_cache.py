@@ -4,8 +4,8 @@ import pytest
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
+from services.common.names import from_text
 from services.resolver.cache import Cache, Failure, Negative, Rank
-from services.resolver.names import from_text
 from services.resolver.records import RRset
 from tests.unit.services.internet import make_set
 

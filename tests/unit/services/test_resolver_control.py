@@ -8,9 +8,9 @@ import pytest
 
 from services.common.control import CommandError, Commands
 from services.common.log import log
+from services.common.names import from_text
 from services.resolver.cache import Rank
 from services.resolver.control import Operator
-from services.resolver.names import from_text
 from services.resolver.query import Via, read_query
 from services.resolver.table import Table
 from services.resolver.writer import write_body

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.resolver.names import from_text, to_text
+from services.common.names import from_text, to_text
 from services.resolver.records import Message
 from services.resolver.reply import Reading, read_reply
 from services.resolver.servers import Servers

@@ -7,7 +7,8 @@ from dns.rdatatype import RdataType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.resolver import names, records
+from services.common import names
+from services.resolver import records
 from services.resolver.records import MessageError, RRset, read_message
 from tests.unit.services.internet import ask_for, make_set, reply_to, texts
 

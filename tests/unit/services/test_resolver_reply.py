@@ -4,7 +4,7 @@ import pytest
 from dns.message import Message
 from dns.rcode import Rcode
 
-from services.resolver.names import from_text
+from services.common.names import from_text
 from services.resolver.reply import (
     Alias,
     Found,

@@ -8,7 +8,7 @@ import pytest
 from dns.edns import EDECode
 from dns.rcode import Rcode
 
-from services.resolver import names
+from services.common import names
 from services.resolver.delegation import Delegations
 from services.resolver.resolve import Resolver
 from services.resolver.servers import Servers

@@ -15,9 +15,9 @@ from dns.tsig import Key
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.names import from_text, to_text
 from services.resolver.access import Access
 from services.resolver.cache import Failure, Security
-from services.resolver.names import from_text, to_text
 from services.resolver.query import Query, Via
 from services.resolver.records import Question
 from services.resolver.session import Session

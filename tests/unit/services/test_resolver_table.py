@@ -11,9 +11,9 @@ from dns.rcode import Rcode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.names import from_text
 from services.resolver.access import Access
 from services.resolver.cache import Failure, Security
-from services.resolver.names import from_text
 from services.resolver.query import Query, Via, read_query
 from services.resolver.records import Question
 from services.resolver.session import Session

@@ -10,9 +10,9 @@ from dns.rdatatype import RdataType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.common.names import from_text
 from services.resolver import records
 from services.resolver.cache import Security
-from services.resolver.names import from_text
 from services.resolver.records import RRset
 from services.resolver.steps import Ask, Result, Trouble
 from services.resolver.validation.anchors import read_anchors

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.resolver.names import from_text
+from services.common.names import from_text
 from services.resolver.records import RRset, read_message
 from services.resolver.writer import HEADER, Body, write_body
 from tests.unit.services.internet import ask_for, make_set, reply_to

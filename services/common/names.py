@@ -1,4 +1,4 @@
-"""Names in wire form, lower case and uncompressed: what the resolver thinks in.
+"""Names in wire form, lower case and uncompressed: what both name servers think in.
 
 The length bytes of labels are below every letter, so ``bytes.lower`` leaves them.
 """
@@ -17,7 +17,10 @@ SPECIAL = frozenset(b'".;\\()@$')
 
 
 def from_text(text: str) -> Owner:
-    """Read a name as people write it; a final dot is implied."""
+    """Read a name as people write it; a final dot is implied.
+
+    Raises `dns.exception.DNSException` for what is no name.
+    """
     return (parse_name(text).canonicalize().to_wire() or ROOT).lower()
 
 
