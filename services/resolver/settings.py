@@ -45,7 +45,7 @@ class Settings:
     )
     private_zones: bool = True
     cache_bytes: int = 16_000_000
-    table_bytes: int = 8_000_000
+    table_bytes: int = 32_000_000
     longest_ttl: int = 86_400
     longest_negative_ttl: int = 3_600
     longest_stale: int = 86_400
