@@ -168,8 +168,15 @@ def follow_farther(found: Difference) -> Difference:
     is_chain = any(fact[1] == "CNAME" for fact in found.peer.answer)
     if is_chain and found.peer.answer <= found.ours.answer and not found.peer.rcode:
         ours = replace(found.ours, rcode=0, answer=found.peer.answer)
-        return replace(found, ours=ours).set_aside("authority")
+        return as_long(replace(found, ours=ours)).set_aside("authority")
     return found
+
+
+def as_long(found: Difference) -> Difference:
+    """Take TC as the peer has it: a longer chain may be one that does not fit."""
+    is_cut = found.ours.is_cut and not found.peer.is_cut and not found.asked.is_stream
+    flags = found.ours.flags - {"TC"} if is_cut else found.ours.flags
+    return replace(found, ours=replace(found.ours, flags=flags))
 
 
 def take_aliases_at_their_word(found: Difference) -> Difference:
@@ -183,7 +190,7 @@ def take_aliases_at_their_word(found: Difference) -> Difference:
     is_beside = dns.rdatatype.to_text(found.asked.kind) in BESIDE_ALIASES
     has_none = not found.peer.rcode and not found.peer.answer
     if is_alias and is_beside and has_none:
-        return found.set_aside("answer").set_aside("authority")
+        return as_long(found).set_aside("answer").set_aside("authority")
     return found
 
 
