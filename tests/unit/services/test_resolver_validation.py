@@ -30,6 +30,7 @@ from tests.unit.services.internet import (
     Reply,
     Server,
     make_set,
+    read,
     texts,
 )
 from tests.unit.services.signed import Signed, serve_signed, spoil_bits
@@ -594,9 +595,11 @@ def test_a_mutated_answer_is_never_secure(data: st.DataObject) -> None:
         wire = bytearray(reply.to_wire())
         wire[place % len(wire)] ^= value
         try:
-            return dns.message.from_wire(bytes(wire), ignore_trailing=True)
+            forged = dns.message.from_wire(bytes(wire), ignore_trailing=True)
+            read(forged)
         except (dns.exception.DNSException, ValueError):
             return Trouble.GARBLED
+        return forged
 
     net.internet.servers[EXAMPLE] = forge
     net.internet.cache.flush(b"\0", is_tree=True)
