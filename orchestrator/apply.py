@@ -8,10 +8,10 @@ from threading import Thread
 
 from orchestrator.difference import Change, Difference, Wanted, network_digest
 from orchestrator.errors import LabError
+from orchestrator.files import File
 from orchestrator.inspection import FIREWALL, inspect
 from orchestrator.plan import CONFIG, Node, Plan
 from orchestrator.readiness import await_ready
-from orchestrator.render.files import File
 from orchestrator.runtime import Runtime
 from orchestrator.workers import Report, Workers, workers
 from orchestrator.world import World
@@ -59,15 +59,44 @@ def take_down(
     """
     world = runtime.world()
     with workers(report) as work:
-        work.each("stopping", runtime.remove_node, [*world.nodes, *world.helpers])
-    with workers(report) as work:
+        gone = {
+            name: work.add("removing", runtime.remove_node, name)
+            for name in sorted({*world.nodes, *world.helpers})  # site by site
+        }
+        # What follows is begun when all nodes are going, and waits for the last ones.
+        for network in world.networks.values():
+            inside = [
+                gone[name]
+                for name, node in world.nodes.items()
+                if network.name in node.feet
+            ]
+            work.add("removing", _remove_network, runtime, network.identity, inside)
+        every = list(gone.values())
         if image:  # rules may be all that a killed `up` has left
-            work.add("removing", _run_firewall, runtime, image, "down", prefix)
-        identities = [network.identity for network in world.networks.values()]
-        work.each("removing", runtime.remove_network, identities)
-        if volumes:
-            work.each("removing", runtime.remove_volume, world.volumes)
+            work.add("removing", _open, runtime, image, prefix, every)
+        for volume in world.volumes if volumes else ():
+            work.add("removing", _remove_volume, runtime, volume, every)
     return world
+
+
+def _remove_network(
+    runtime: Runtime, identity: str, nodes: Sequence[Future[None]]
+) -> None:
+    _await(nodes, f"network {identity}: not removed, there is still a node in it")
+    runtime.remove_network(identity)
+
+
+def _open(
+    runtime: Runtime, image: str, prefix: str, nodes: Sequence[Future[None]]
+) -> None:
+    """Take the firewall away, which must not happen while a node runs."""
+    _await(nodes, "the firewall stays: there is still a node behind it")
+    _run_firewall(runtime, image, "down", prefix)
+
+
+def _remove_volume(runtime: Runtime, name: str, nodes: Sequence[Future[None]]) -> None:
+    _await(nodes, f"volume {name}: not removed, there is still a node")
+    runtime.remove_volume(name)
 
 
 def _mend_rest(runtime: Runtime, wanted: Wanted, report: Report) -> list[Change]:

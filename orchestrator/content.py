@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from orchestrator.errors import LabFileError
+from orchestrator.files import File
 from orchestrator.model import Host, Lab
-from orchestrator.render.files import File
 
 
 def read_content(lab: Lab) -> dict[str, tuple[File, ...]]:

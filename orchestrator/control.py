@@ -367,8 +367,8 @@ class Control:
 
     def _write_ssh_config(self, plan: Plan, client: "Client") -> None:
         from orchestrator.keys import load_keys
-        from orchestrator.render.ssh import render_known_hosts, render_ssh_config
         from orchestrator.runtime.connection import engine_url
+        from orchestrator.ssh import render_known_hosts, render_ssh_config
 
         store = Store(self._home, plan.lab)
         keys = load_keys(store.path, plan, datetime.now(timezone.utc))
@@ -379,7 +379,7 @@ class Control:
 
     def _write_ssh_top(self) -> None:
         """Let plain ssh find the clients of all labs that are up from here."""
-        from orchestrator.render.ssh import render_ssh_top
+        from orchestrator.ssh import render_ssh_top
 
         labs = sorted(path.parent for path in self._home.glob("*/ssh_config"))
         Store(self._home, ".").write("ssh_config", render_ssh_top(labs))

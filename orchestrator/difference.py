@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from orchestrator.files import File
 from orchestrator.plan import Network, Node, Plan
-from orchestrator.render.files import File
 from orchestrator.world import SeenNode, World
 
 

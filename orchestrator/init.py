@@ -6,11 +6,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from orchestrator.content import read_content
+from orchestrator.files import File
 from orchestrator.keys import load_keys
 from orchestrator.model import Lab
 from orchestrator.plan import SERVICE_UID, SERVICES, Plan
 from orchestrator.render import render_lab
-from orchestrator.render.files import File
 
 KEYS = ".keys"
 

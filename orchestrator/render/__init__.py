@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from html import escape
 
+from orchestrator.files import File
 from orchestrator.keys import Keys, ZoneKeys
 from orchestrator.model import Host, Lab, Site
 from orchestrator.names import Authority
 from orchestrator.plan import CONFIG, SERVICE_UID, SERVICES, Node, Plan
 from orchestrator.render.accounts import render_accounts, user_ids
-from orchestrator.render.files import File
 from orchestrator.render.settings import (
     CERTIFICATE,
     CERTIFICATE_KEY,

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
+from orchestrator.files import File
 from orchestrator.model import User
 from orchestrator.plan import CONFIG
-from orchestrator.render.files import File
 
 FIRST_UID, UIDS = 10_000, 50_000
 SHADOW_GID = 42  # the group `shadow` of Debian

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from orchestrator.files import File
 from orchestrator.plan import Network, Node
-from orchestrator.render.files import File
 from orchestrator.world import World
 
 

@@ -14,8 +14,8 @@ from docker.types import IPAMConfig, IPAMPool, LogConfig
 from docker.types.networks import EndpointConfig
 
 from orchestrator.errors import LabError
+from orchestrator.files import File
 from orchestrator.plan import Network, Node
-from orchestrator.render.files import File
 from orchestrator.runtime.connection import Client
 from orchestrator.runtime.options import network_options
 from orchestrator.world import SeenNetwork, SeenNode, World

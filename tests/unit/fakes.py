@@ -6,8 +6,8 @@ from threading import RLock
 from typing import Any
 
 from orchestrator.errors import LabError
+from orchestrator.files import File
 from orchestrator.plan import Network, Node
-from orchestrator.render.files import File
 from orchestrator.world import SeenNetwork, SeenNode, World
 
 READY = '{"level": "info", "event": "ready"}'

@@ -7,10 +7,10 @@ from orchestrator import apply
 from orchestrator.apply import bring_up, restart_node, take_down
 from orchestrator.difference import Wanted
 from orchestrator.errors import LabError
+from orchestrator.files import File
 from orchestrator.inspection import inspect
 from orchestrator.model import Lab
 from orchestrator.plan import CONFIG, plan_lab
-from orchestrator.render.files import File
 from orchestrator.world import SeenNode
 from tests.unit.fakes import FakeEngine, Killed
 from tests.unit.labs import POOL, host, small_lab

@@ -10,13 +10,13 @@ import pytest
 
 from orchestrator.apply import by_volume
 from orchestrator.content import read_content
+from orchestrator.files import File
 from orchestrator.keys import Keys, load_keys
 from orchestrator.load import load_lab
 from orchestrator.model import Host, Lab, Port, User, Zone
 from orchestrator.plan import CONFIG, Plan, plan_lab
 from orchestrator.render import render_lab
 from orchestrator.render.accounts import FIRST_UID, UIDS, render_accounts, user_ids
-from orchestrator.render.files import File
 from orchestrator.render.zones import render_zone
 from services.common.settings import SettingsError, read_settings
 from services.dns.settings import Settings as DnsSettings

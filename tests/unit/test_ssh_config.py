@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from orchestrator.keys import load_keys
 from orchestrator.plan import Plan, plan_lab
-from orchestrator.render.ssh import (
+from orchestrator.ssh import (
     render_known_hosts,
     render_ssh_config,
     render_ssh_top,

@@ -4,9 +4,12 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.keys import Keys
 from orchestrator.plan import Node, Plan
+
+if TYPE_CHECKING:
+    from orchestrator.keys import Keys
 
 LOGIN_KEY, KNOWN_HOSTS = "id_ed25519", "known_hosts"
 
@@ -42,7 +45,7 @@ def _client(
     yield f"  ProxyCommand docker -H {engine} exec -i {node.name} /usr/sbin/sshd -i"
 
 
-def render_known_hosts(plan: Plan, keys: Keys) -> str:
+def render_known_hosts(plan: Plan, keys: "Keys") -> str:
     """Write the host keys of all clients, so that ssh never has to ask."""
     return "".join(
         f"{node.fqdn} {keys.ssh_hosts[node.key][1].decode().strip()}\n"
