@@ -6,6 +6,7 @@ of what it prints.
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +55,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Stand where a reader stands: in a checkout, with no lab up yet."""
     folder = tmp_path_factory.mktemp("docs")
     for entry in ROOT.iterdir():
-        if entry.name not in (".lab", ".git"):
+        if entry.is_file():  # `lab cp` of a link would bring a link
+            shutil.copy(entry, folder)
+        elif entry.name not in (".lab", ".git"):
             (folder / entry.name).symlink_to(entry)
     cli = Cli(folder / "lab.yaml", NAME, folder / ".lab")
     cli("down", "--volumes")
