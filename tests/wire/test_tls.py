@@ -11,18 +11,23 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.basic import LineReceiver
 from twisted.protocols.wire import Echo
 
-from services.common.tls import Encrypted, are_readable
+from services.common.tls import Credentials, Encrypted, are_readable, start_tls
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Write a certificate and its key."""
-    folder = tmp_path_factory.mktemp("tls")
+    return write_files(tmp_path_factory.mktemp("tls"))
+
+
+def write_files(folder: Path) -> tuple[str, str]:
+    """Make a certificate that vouches for itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ns1.campus.edu")])
     now = datetime.datetime(2026, 1, 1)
@@ -190,3 +195,121 @@ assert "OpenSSL.SSL" in sys.modules
 """
 
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class Lines(LineReceiver):
+    """Speaks clear text until it is told STARTTLS; echoes lines."""
+
+    delimiter = b"\n"
+    transport: Any
+
+    def __init__(self, credentials: Credentials, clock: Clock) -> None:
+        self.credentials = credentials
+        self.clock = clock
+        self.seen: list[bytes] = []
+
+    def lineReceived(self, line: bytes) -> None:
+        """Echo a line, or start TLS."""
+        self.seen.append(line)
+        self.sendLine(line)
+        if line == b"STARTTLS":
+            start_tls(self, self.credentials.server(), clock=self.clock)
+
+
+class Asks(Protocol):
+    """Starts TLS as a client does, and keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep it."""
+        self.heard += data
+
+
+def carry(one: StringTransport, other: StringTransport, clock: Clock) -> None:
+    """Carry what both have to say, until neither has."""
+    for _ in range(20):
+        clock.advance(0)
+        for source, sink in ((one, other), (other, one)):
+            if sent := source.value():
+                source.clear()
+                sink.protocol.dataReceived(sent)  # type: ignore[attr-defined]
+
+
+def connect(files: tuple[str, str]) -> tuple[Any, ...]:
+    """Connect both ends in clear."""
+    clock, server_end, client_end = Clock(), StringTransport(), StringTransport()
+    server, client = Lines(Credentials(*files), clock), Asks()
+    for protocol, end in ((server, server_end), (client, client_end)):
+        end.protocol = protocol  # type: ignore[attr-defined]
+        protocol.makeConnection(end)
+    return server, client, server_end, client_end, clock
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+def test_a_connection_is_encrypted_on_the_way(
+    files: tuple[str, str], verifies: bool
+) -> None:
+    """STARTTLS (RFC 3207): what follows the command is said by TLS."""
+    server, client, server_end, client_end, clock = connect(files)
+    credentials = Credentials(*files, files[0])
+
+    server_end.protocol.dataReceived(b"STARTTLS\n")
+    assert server_end.value().startswith(b"STARTTLS\n")
+    server_end.clear()
+    context = credentials.client(verifies=verifies)
+    start_tls(client, context, is_client=True, name="ns1.campus.edu", clock=clock)
+    client.transport.write(b"hello\n")
+    carry(server_end, client_end, clock)
+
+    assert client.heard == b"hello\n"
+    assert server.transport.getHandle().get_servername() == b"ns1.campus.edu"
+    assert credentials.client(verifies=verifies) is context
+
+
+def test_what_came_in_clear_is_not_taken_as_encrypted(files: tuple[str, str]) -> None:
+    """CVE-2011-0411: somebody on the way adds commands behind STARTTLS."""
+    server, client, server_end, client_end, clock = connect(files)
+    credentials = Credentials(*files)
+
+    server_end.protocol.dataReceived(b"STARTTLS\ninjected\nand the start of")
+    server_end.clear()
+    start_tls(client, credentials.client(verifies=False), is_client=True, clock=clock)
+    client.transport.write(b"hello\n")
+    carry(server_end, client_end, clock)
+
+    assert server.seen == [b"STARTTLS", b"hello"]
+
+
+def test_clear_text_in_place_of_a_handshake_ends_the_connection(
+    files: tuple[str, str],
+) -> None:
+    """It came before the handshake was over, so nobody knows from whom."""
+    server, _, server_end, _, clock = connect(files)
+
+    server_end.protocol.dataReceived(b"STARTTLS\n")
+    server_end.protocol.dataReceived(b"injected\n" * 5)
+    clock.advance(0)
+
+    assert server.seen == [b"STARTTLS"]
+    assert server_end.disconnecting or server_end.disconnected
+    assert Credentials(*files).are_readable()
+
+
+def test_an_unknown_certificate_is_refused_where_it_matters(
+    files: tuple[str, str], tmp_path: Path
+) -> None:
+    """Who verifies must not speak to just anybody."""
+    server, client, server_end, client_end, clock = connect(files)
+    other, _ = write_files(tmp_path)
+    context = Credentials(*files, other).client(verifies=True)
+
+    server_end.protocol.dataReceived(b"STARTTLS\n")
+    server_end.clear()
+    start_tls(client, context, is_client=True, clock=clock)
+    client.transport.write(b"hello\n")
+    carry(server_end, client_end, clock)
+
+    assert server.seen == [b"STARTTLS"]
+    assert client_end.disconnecting or client_end.disconnected
