@@ -97,5 +97,5 @@ def test_texts_have_one_form(text: str, prepared: str) -> None:
 @pytest.mark.parametrize("text", ["\x07", "\u0627\u0031", "\u0627a", "a\ue000"])
 def test_some_letters_are_in_no_password(text: str) -> None:
     """RFC 4013 section 2.3: nobody could type or see them."""
-    with pytest.raises(ValueError, match="control|password|directions"):
+    with pytest.raises(ValueError, match=r"control|password|directions"):
         prepare(text)
