@@ -198,7 +198,7 @@ def test_labs_of_different_names_run_side_by_side(
     lab: Cli, own_lab: Callable[..., Cli]
 ) -> None:
     """Each in a pool of its own; neither sees the other."""
-    cli = own_lab((ROOT / "lab.yaml").read_text(), "netarium-twin")
+    cli = own_lab(MINIMAL, "netarium-twin")
     before = containers(lab)
 
     cli.check("up")
