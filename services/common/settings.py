@@ -75,6 +75,12 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
         if not isinstance(value, list):
             raise SettingsError(f"{key}: expected a list, got {_show(value)}")
         return tuple(_convert(key, arguments[0], item) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise SettingsError(f"{key}: expected a mapping, got {_show(value)}")
+        return {
+            name: _convert(name, arguments[1], item) for name, item in value.items()
+        }
     if dataclasses.is_dataclass(kind):
         return _build(key, kind, value)
     return _scalar(key, kind, value)

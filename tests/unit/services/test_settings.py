@@ -1,7 +1,7 @@
 """A node's settings: one JSON file into frozen values, or one clear sentence."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class House:
     doors: tuple[Door, ...] = ()
     colours: tuple[str, ...] = ("white",)
     main: Door | None = None
+    rooms: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read(folder: Path, values: Any) -> House:
@@ -53,6 +54,7 @@ def test_what_is_left_out_takes_its_default(tmp_path: Path) -> None:
         ({"is_old": True}, House("a", is_old=True)),
         ({"owner": "bob"}, House("a", owner="bob")),
         ({"owner": None}, House("a", owner=None)),
+        ({"rooms": {"red": ["bed"]}}, House("a", rooms={"red": ("bed",)})),
         ({"colours": []}, House("a", colours=())),
         ({"colours": ["red", "blue"]}, House("a", colours=("red", "blue"))),
         (
@@ -81,7 +83,7 @@ def test_each_kind_of_value_is_read(
         (
             {"name": "a", "floor": 1},
             "settings: unknown key 'floor'; known: colours, doors, floors, height, "
-            "is_old, main, name, owner",
+            "is_old, main, name, owner, rooms",
         ),
         ({"name": 1}, "name: expected a text, got 1"),
         ({"name": "a", "floors": "2"}, 'floors: expected a whole number, got "2"'),
@@ -94,6 +96,8 @@ def test_each_kind_of_value_is_read(
         ({"name": None}, "name: expected a text, got null"),
         ({"name": "a", "colours": "red"}, 'colours: expected a list, got "red"'),
         ({"name": "a", "colours": [1]}, "colours: expected a text, got 1"),
+        ({"name": "a", "rooms": ["x"]}, 'rooms: expected a mapping, got ["x"]'),
+        ({"name": "a", "rooms": {"x": 1}}, "x: expected a list, got 1"),
         ({"name": "a", "doors": ["x"]}, 'doors: expected a mapping, got "x"'),
         ({"name": "a", "doors": [{}]}, "doors: 'street' is missing"),
         (
@@ -120,6 +124,8 @@ def test_each_kind_of_value_is_read(
         "null",
         "no list",
         "wrong item",
+        "no mapping of lists",
+        "wrong list inside",
         "wrong value inside",
         "missing inside",
         "unknown inside",

@@ -1,0 +1,1 @@
+"""A mail server: it takes messages by SMTP, keeps them safe, and passes them on."""
