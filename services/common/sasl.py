@@ -227,3 +227,8 @@ def _unescape(name: str) -> str:
     if "=" in left or not name:
         raise ValueError("a stray sign in a name")
     return name.replace("=2C", ",").replace("=3D", "=")
+
+
+def encode_challenge(before: bytes, challenge: Challenge) -> bytes:
+    """Write a challenge as a line: in base64, behind the protocol's own sign."""
+    return before + base64.b64encode(challenge.text) + b"\r\n"

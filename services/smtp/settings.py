@@ -113,4 +113,5 @@ class Settings:
     auth_without_tls: bool = False
     checks: Checks = Checks()
     retry: Retry = Retry()
+    tells_names: bool = True
     log_sessions: bool = True
