@@ -59,7 +59,8 @@ class Directory:
         if user is not None:
             return user
         if name in self._lists:
-            return self._mailing(name)
+            mailing = self._mailing(name)
+            return mailing if mailing.members else None  # its mail would be lost
         if name == POSTMASTER or self._is_owner(name):
             return self._keeper()
         return None

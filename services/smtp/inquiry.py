@@ -62,7 +62,7 @@ def expand(
         found = directory.find(address.local)
     if isinstance(found, Account):
         raise Refusal(IS_USER)
-    if found is None or not found.members:
+    if found is None:
         raise Refusal(NO_LIST)
     lines = [directory.describe(member) for member in found.members]
     return render_lines(250, "2.1.5", lines, is_extended)

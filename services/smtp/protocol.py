@@ -53,7 +53,7 @@ class Smtp(protocol.Protocol):
         self._is_busy = False
         self._is_advancing = False
         self._is_paused = False
-        self._is_timed = False  # the message that is coming in
+        self._is_timed = False  # what is awaited now
         self._is_ending = False
 
     def connectionMade(self) -> None:
@@ -118,6 +118,7 @@ class Smtp(protocol.Protocol):
             got = READERS[session.mode](stream, session)
             if got is None:
                 break
+            self._is_timed = False
             self._take(session.receive(got))
             if stream.has_room_taken and session.transaction is None:
                 stream.release()
@@ -161,19 +162,18 @@ class Smtp(protocol.Protocol):
 
     def _look_ahead(self) -> None:
         """Set the clock for what is to come next."""
-        mode, owner = self._session.mode, self._owner
+        mode = self._session.mode
         if self._is_busy:
             return
-        if mode is Mode.LINE:
-            self._is_timed = False
-            self.deadline = owner.now() + owner.limits.idle
-        elif mode is Mode.TLS:
+        if mode is Mode.TLS:
             self._start_tls()
         elif mode is Mode.CLOSED:
             self._hang_up()
         elif not self._is_timed:
+            limits = self._owner.limits
+            time = limits.idle if mode is Mode.LINE else limits.message_time
             self._is_timed = True
-            self.deadline = owner.now() + owner.limits.message_time
+            self.deadline = self._owner.now() + time
 
     def _start_tls(self) -> None:
         """Take all that comes from now on for TLS, also what has come too early.

@@ -92,6 +92,19 @@ def close_header(content: bytes) -> bytes:
     return b"\r\n" + content
 
 
+def drop_results(content: bytes, name: str) -> bytes:
+    """Take away results of checks that say they are ours (RFC 8601 section 5)."""
+    header, body = split(content)
+    if b"authentication-results" not in header.lower():
+        return content
+    fields = re.split(rb"(?<=\r\n)(?![ \t])", header)
+    ours = re.compile(
+        rb"authentication-results[ \t]*:[^;]*\b" + re.escape(name.encode()) + rb"\b",
+        re.IGNORECASE,
+    )
+    return b"".join(one for one in fields if not ours.match(one)) + body
+
+
 def _names(header: bytes) -> set[bytes]:
     lines = header.lower().split(b"\r\n")
     return {line.partition(b":")[0].rstrip() for line in lines if FIELD.match(line)}
