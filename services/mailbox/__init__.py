@@ -1,0 +1,1 @@
+"""The server that keeps a site's mail and lets its users read it."""
