@@ -42,6 +42,8 @@ FAULTS: Mapping[str, str] = {
 }
 PARENT_FAULTS = frozenset({"bogus-ds", "no-ds"})
 
+USUAL_TTL, LONGEST_TTL = 3_600, 604_800  # seconds
+
 LOOPBACK = IPv4Address("127.0.0.1")
 
 Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
@@ -128,7 +130,7 @@ class Zone:
     """What differs from the usual in one zone; ``records`` are master file lines.
 
     ``algorithm`` and ``denial`` are None where the usual ones will do; ``broken`` is
-    one of `FAULTS` or empty.
+    one of `FAULTS` or empty; ``ttl`` is in seconds.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Zone:
     denial: str | None = None
     broken: str = ""
     has_updates: bool = True
+    ttl: int = USUAL_TTL
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 
 from orchestrator.addresses import subnets
-from orchestrator.model import Lab, Site, Zone
+from orchestrator.model import USUAL_TTL, Lab, Site, Zone
 
 INVERSE = ("in-addr.arpa", "ip6.arpa")
 ARPA = "arpa"
@@ -34,6 +34,7 @@ class Authority:
     subnet: IPv4Network | IPv6Network | None = None
     signing: Signing | None = None
     has_updates: bool = True
+    ttl: int = USUAL_TTL
 
     @property
     def primary(self) -> str:
@@ -106,6 +107,7 @@ def _with_zone(authority: Authority, zone: Zone | None) -> Authority:
         authority,
         signing=signing if zone.is_signed else None,
         has_updates=zone.has_updates,
+        ttl=zone.ttl,
     )
 
 

@@ -10,14 +10,17 @@ from dns.name import Name, from_text
 from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
-TTL = 3600  # seconds, where a line names none
+from orchestrator.model import USUAL_TTL
+
 MOST_SHOWN = 60  # characters of a record in a message
 CAUGHT = re.compile(r"^<input>:1: (caught exception <class '[^']*'>: )?")
 TARGETS = ("target", "exchange", "mname")  # what dnspython calls names that lead on
 
 
-def parse_record(text: str, zone: str) -> RRset:
+def parse_record(text: str, zone: str, ttl: int = USUAL_TTL) -> RRset:
     """Read one line, ``OWNER [TTL] [CLASS] TYPE DATA``, relative to ``zone``.
+
+    ``ttl`` counts where the line names none.
 
     Raises `ValueError` that says what is wrong and what would be right.
     """
@@ -25,7 +28,7 @@ def parse_record(text: str, zone: str) -> RRset:
     example = "one such as 'news 300 CNAME www' would be right"
     try:
         found = dns.zonefile.read_rrsets(
-            text, rdclass=None, default_ttl=TTL, origin=absolute(zone)
+            text, rdclass=None, default_ttl=ttl, origin=absolute(zone)
         )
     except (dns.exception.DNSException, ValueError, KeyError) as error:
         why = CAUGHT.sub("", str(error)).rstrip(".") or type(error).__name__

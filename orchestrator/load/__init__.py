@@ -13,9 +13,11 @@ from orchestrator.model import (
     ALGORITHMS,
     DENIALS,
     FAULTS,
+    LONGEST_TTL,
     RESERVED_HOSTS,
     RESERVED_SITES,
     RUNS,
+    USUAL_TTL,
     Host,
     Interface,
     Lab,
@@ -224,6 +226,7 @@ class _LabReader:
             denial=section.read("denial", words.one_of([*DENIALS])),
             broken=section.read("broken", words.one_of([*FAULTS])) or "",
             has_updates=section.read("update", words.truth) is not False,
+            ttl=section.read("ttl", words.whole(1, LONGEST_TTL)) or USUAL_TTL,
         )
 
     def _refuse_signing(self, section: Section) -> None:

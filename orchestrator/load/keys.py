@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.load import words
-from orchestrator.model import ALGORITHMS, DENIALS, FAULTS, RUNS
+from orchestrator.model import ALGORITHMS, DENIALS, FAULTS, LONGEST_TTL, RUNS
 
 Keys = Mapping[str, Mapping[str, Any]]
 
@@ -133,6 +133,12 @@ ZONE: Keys = {
     "broken": choice("What is wrong with its signatures, for teaching", FAULTS),
     "update": truth(
         "Whether the zone's key may change it (RFC 2136); true where nothing is said."
+    ),
+    "ttl": number(
+        "How long, in seconds, caches may keep a record that says nothing else; the "
+        "replacement of keys waits as long.",
+        1,
+        LONGEST_TTL,
     ),
     "records": several(
         "Lines of a master file to add (RFC 1035 section 5).", {"type": "string"}

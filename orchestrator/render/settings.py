@@ -14,6 +14,7 @@ OWN_PAGES = "/srv/www"
 LAB_PAGES = f"{CONFIG}/www"
 CERTIFICATE = f"{CONFIG}/tls/cert.pem"
 CERTIFICATE_KEY = f"{CONFIG}/tls/key.pem"
+SLOWEST = 60  # seconds until the last server has a change, at the most
 ZONES, SECRETS, SIGNING = f"{CONFIG}/zones", f"{CONFIG}/tsig", f"{CONFIG}/dnssec"
 TLS: Mapping[str, Json] = {"certificate": CERTIFICATE, "key": CERTIFICATE_KEY}
 
@@ -102,6 +103,8 @@ def _signing(zone: Authority) -> Json:
         "algorithm": signing.algorithm,
         "denial": signing.denial,
         "fault": "" if signing.broken in PARENT_FAULTS else signing.broken,
+        "key_ttl": zone.ttl,
+        "propagation": min(zone.ttl, SLOWEST),
     }
 
 

@@ -14,7 +14,7 @@ from orchestrator.keys import Keys
 from orchestrator.model import Lab, Site
 from orchestrator.names import INVERSE, Authority, enclosing, is_inside
 from orchestrator.plan import Node, Plan, web_server
-from orchestrator.records import TTL, kind, parse_record, plain
+from orchestrator.records import kind, parse_record, plain
 
 SERIAL = 1
 REFRESH, RETRY, EXPIRE, MINIMUM = 3600, 600, 1_209_600, 300  # seconds
@@ -22,19 +22,23 @@ REFRESH, RETRY, EXPIRE, MINIMUM = 3600, 600, 1_209_600, 300  # seconds
 
 @dataclass(frozen=True)
 class Record:
-    """One record; names are written without the dot at the end."""
+    """One record; names are written without the dot at the end.
+
+    Without ``ttl`` it has the zone's.
+    """
 
     owner: str
     type: str
     data: str
-    ttl: int = TTL
+    ttl: int | None = None
 
 
 def render_zone(lab: Lab, plan: Plan, keys: Keys, authority: Authority) -> str:
     """Write the master file of one zone (RFC 1035 section 5)."""
     zone = _Zone(lab, plan, keys, authority)
     records = list(zone.records())
-    return "\n".join([*_head(authority.origin), *_lines(authority.origin, records), ""])
+    lines = _lines(authority.origin, records)
+    return "\n".join([*_head(authority.origin, authority.ttl), *lines, ""])
 
 
 def zone_file(origin: str) -> str:
@@ -71,7 +75,8 @@ class _Zone:
     def _top(self) -> Iterator[Record]:
         servers = [self._plan.node(key) for key in self._authority.servers]
         domain = servers[0].fqdn.partition(".")[2]
-        times = f"{SERIAL} {REFRESH} {RETRY} {EXPIRE} {MINIMUM}"
+        minimum = min(MINIMUM, self._authority.ttl)
+        times = f"{SERIAL} {REFRESH} {RETRY} {EXPIRE} {minimum}"
         soa = f"{servers[0].fqdn}. hostmaster.{domain}. {times}"
         yield Record(self._origin, "SOA", soa)
         for server in servers:
@@ -153,10 +158,11 @@ def _added(lab: Lab, origin: str) -> Iterator[Record]:
     for zone in lab.zones:
         if zone.name == origin:
             for text in zone.records:
-                record = parse_record(text, origin)
+                record = parse_record(text, origin, zone.ttl)
                 owner = plain(record.name)
+                ttl = None if record.ttl == zone.ttl else record.ttl
                 for data in record:
-                    yield Record(owner, kind(record), data.to_text(), record.ttl)
+                    yield Record(owner, kind(record), data.to_text(), ttl)
 
 
 def _all_addresses(node: Node) -> Iterator[IPv4Address | IPv6Address]:
@@ -174,11 +180,11 @@ def _addresses(name: str, node: Node) -> Iterator[Record]:
         yield Record(name, "A" if address.version == 4 else "AAAA", str(address))
 
 
-def _head(origin: str) -> Iterator[str]:
+def _head(origin: str, ttl: int) -> Iterator[str]:
     dot = "" if origin == "." else "."
     yield f"; The zone {origin}{dot}, rendered from the lab's file."
     yield f"$ORIGIN {origin}{dot}"
-    yield f"$TTL {TTL}"
+    yield f"$TTL {ttl}"
 
 
 def _lines(origin: str, records: Sequence[Record]) -> Iterator[str]:
@@ -188,7 +194,7 @@ def _lines(origin: str, records: Sequence[Record]) -> Iterator[str]:
     before = None
     for owner, record in zip(owners, records, strict=True):
         shown = "" if owner == before else owner
-        ttl = "" if record.ttl == TTL else str(record.ttl)
+        ttl = "" if record.ttl is None else str(record.ttl)
         yield f"{shown:{width}} {ttl:6} {record.type:5} {record.data}"
         before = owner
 

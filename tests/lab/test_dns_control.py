@@ -246,3 +246,38 @@ def test_a_mistake_is_one_line(
     assert done.returncode in (1, 2)
     assert done.stderr.count("\n") == 1
     assert complaint in done.stderr
+
+
+# Keys
+
+
+def test_keys_are_replaced_while_every_answer_stays_secure(school: Cli) -> None:
+    """A whole replacement of both, the DS in the zone above included (RFC 6781)."""
+    zone = "hasty.example"
+    before = keys_of(school, zone)
+
+    for kind in ("zsk", "ksk"):
+        school.check("dns", "roll", zone, kind)
+
+    def is_over() -> bool:
+        assert "; fully validated" in at_pc(school, "delv", f"www.{zone}")
+        lines = school.check("dns", "status", zone).splitlines()
+        stages = [line.split() for line in lines if "SK " in line]
+        return len(stages) == 2 and all("active" in words for words in stages)
+
+    eventually(is_over, 90)
+    after = keys_of(school, zone)
+    assert len(after) == 2
+    assert not before & after
+    flush(school)
+    assert "; fully validated" in at_pc(school, "delv", f"www.{zone}")
+
+
+def keys_of(cli: Cli, zone: str) -> set[str]:
+    """Return the keys in a zone, as its server shows them."""
+    return set(dig(cli, "+short", "@ns.workshop.example", zone, "DNSKEY").splitlines())
+
+
+def flush(cli: Cli) -> None:
+    """Let the resolver forget everything."""
+    cli.check("dns", "cache", "resolver", "flush")

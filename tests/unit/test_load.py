@@ -283,7 +283,7 @@ def test_zones_are_signed_where_the_file_does_not_say_otherwise(load: Load) -> N
     lab = load(
         with_top(
             "zones:",
-            "  edu: {signed: false, update: false}",
+            "  edu: {signed: false, update: false, ttl: 30}",
             "  net: {algorithm: ed25519, denial: nsec, broken: bogus-ds, signed: true}",
             "  servers.net: {broken: expired, update: true}",
             "  campus.edu:",
@@ -292,6 +292,7 @@ def test_zones_are_signed_where_the_file_does_not_say_otherwise(load: Load) -> N
 
     edu, net, servers, campus = lab.zones
     assert (edu.is_signed, edu.broken, edu.has_updates) == (False, "", False)
+    assert (edu.ttl, net.ttl) == (30, 3600)
     assert (net.algorithm, net.denial, net.broken) == ("ed25519", "nsec", "bogus-ds")
     assert (servers.algorithm, servers.denial) == (None, None)
     assert (servers.broken, servers.has_updates) == ("expired", True)
@@ -1212,6 +1213,11 @@ WRONG = {
         17,
         "zone edu: update: 'key' is unknown; known: true, false",
     ),
+    "ttl-too-short": (
+        with_top("zones: {edu: {ttl: 0}}"),
+        17,
+        "zone edu: ttl: '0' is not a number from 1 to 604800",
+    ),
     "algorithm-of-an-unsigned-zone": (
         with_top("zones:", "  edu:", "    signed: false", "    algorithm: ed25519"),
         20,
@@ -1550,7 +1556,7 @@ WORDS = st.sampled_from(
         *("lists", "run", "dns", "http", "client", "container", "resolver", "settings"),
         *("alias", "address", "files", "env", "caps", "memory", "publish", "records"),
         *("1", "0", "-1", "campus", "campus.edu", ".", "198.18.2.80", "10.0.0.0/8", ""),
-        *("signed", "algorithm", "denial", "broken", "update", "true", "ed25519"),
+        *("signed", "algorithm", "denial", "broken", "update", "ttl", "true", "ed25519"),
         *("nsec3", "bogus-ds", "expired"),
         *("/srv/www", "x A 192.0.2.1", "x CNAME y", "\0", "<<", "x-a", "no", "null"),
     ]

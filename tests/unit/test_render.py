@@ -205,6 +205,8 @@ def test_the_first_server_of_a_zone_is_its_primary(box: Path) -> None:
             "algorithm": "ecdsap256sha256",
             "denial": "nsec",
             "fault": "",
+            "key_ttl": 3600,
+            "propagation": 60,
         },
         "parents": ["198.18.1.53"],
     }

@@ -533,6 +533,20 @@ def test_a_ttl_of_the_author_is_kept() -> None:
     assert ttls["www.campus.edu"] == 3600
 
 
+def test_a_zone_can_be_forgotten_sooner() -> None:
+    """Records, what vouches for zones below, and what does not exist."""
+    wanted = small_lab()
+    quick = Zone("campus.edu", PLACE, ("news CNAME www", "old 99 A 192.0.2.1"), ttl=5)
+    tree = Tree(replace(wanted, zones=(quick,)))
+
+    zone = dns.zone.from_text(tree.texts["campus.edu"], relativize=False)
+
+    ttls = {plain(name): ttl for name, ttl, _ in zone.iterate_rdatas()}
+    assert ttls.pop("old.campus.edu") == 99
+    assert set(ttls.values()) == {5}
+    assert zone.get_soa().minimum == 5
+
+
 def test_a_record_of_the_author_replaces_derived_ones_of_its_owner_and_type() -> None:
     """A lesson on wrong data needs wrong data; all other records stay."""
     tree = with_records("www A 192.0.2.1", "www A 192.0.2.2")
