@@ -1556,8 +1556,17 @@ WORDS = st.sampled_from(
         *("lists", "run", "dns", "http", "client", "container", "resolver", "settings"),
         *("alias", "address", "files", "env", "caps", "memory", "publish", "records"),
         *("1", "0", "-1", "campus", "campus.edu", ".", "198.18.2.80", "10.0.0.0/8", ""),
-        *("signed", "algorithm", "denial", "broken", "update", "ttl", "true", "ed25519"),
-        *("nsec3", "bogus-ds", "expired"),
+        *(
+            "signed",
+            "algorithm",
+            "denial",
+            "broken",
+            "update",
+            "ttl",
+            "true",
+            "ed25519",
+        ),
+        *("nsec3", "bogus-ds", "expired", "ttl"),
         *("/srv/www", "x A 192.0.2.1", "x CNAME y", "\0", "<<", "x-a", "no", "null"),
     ]
 )

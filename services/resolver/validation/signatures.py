@@ -1,6 +1,7 @@
 """Check the signatures of one set of records (RFC 4035 section 5.3)."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from struct import Struct
@@ -113,7 +114,11 @@ class Checker:
         self._good: OrderedDict[bytes, None] = OrderedDict()
 
     def check(self, rrset: RRset, keys: Keys, now: float, budget: Budget) -> Checked:
-        """Find one good signature; else say what is wrong with the last of them."""
+        """Find one good signature; else say what is wrong with the last of them.
+
+        It stands first in what is secure.  Those beside it stay: who checks the answer
+        may trust no other key than theirs, as while keys are being replaced.
+        """
         failure: Failure | None = None
         for rdata in rrset.signatures[:MOST_SIGNATURES]:
             signature = read_signature(rdata)
@@ -122,7 +127,8 @@ class Checker:
             if wrong is None:
                 remaining = _seconds_from(now, signature.expiration) + SKEW
                 ttl = min(rrset.ttl, signature.original_ttl, remaining)
-                good = RRset(rrset.owner, rrset.rdtype, ttl, rrset.rdatas, (rdata,))
+                kept = (rdata, *_find_others(rrset, rdata, signature))
+                good = RRset(rrset.owner, rrset.rdtype, ttl, rrset.rdatas, kept)
                 return Checked(SECURE, good, signature.labels)
             failure = wrong
         if failure is None:
@@ -157,6 +163,14 @@ class Checker:
         if len(self._good) > KEPT_CHECKS:
             self._good.popitem(last=False)
         return True
+
+
+def _find_others(rrset: RRset, good: bytes, like: Signature) -> Iterator[bytes]:
+    """Yield further signatures of the same zone and the same name."""
+    for rdata in rrset.signatures[:MOST_SIGNATURES]:
+        one = read_signature(rdata)
+        if rdata != good and (one.signer, one.labels) == (like.signer, like.labels):
+            yield rdata
 
 
 def _find_fault(

@@ -577,6 +577,22 @@ def test_hashing_is_bounded() -> None:
     assert result.rcode in (Rcode.NXDOMAIN, Rcode.SERVFAIL)
 
 
+def add_signature(signature: dns.rrset.RRset) -> dns.rrset.RRset:
+    """Sign once more, with a key that nobody has yet."""
+    other = signature[0].replace(key_tag=signature[0].key_tag ^ 1)
+    return dns.rrset.from_rdata(signature.name, signature.ttl, other, signature[0])
+
+
+def test_signatures_by_other_keys_are_passed_on() -> None:
+    """A validator behind this one may trust the new key only (RFC 6781 4.1.2)."""
+    net = Net(example={"spoil": add_signature})
+
+    result = net.resolve("www.example.com")
+
+    assert result.security == Security.SECURE
+    assert [len(rrset.signatures) for rrset in result.answer] == [2]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_mutated_answer_is_never_secure(data: st.DataObject) -> None:
