@@ -130,7 +130,7 @@ def check_lists(users: Iterable[Account], lists: Mapping[str, tuple[str, ...]]) 
         for member in members:
             if "@" in member:
                 parse_mailbox(member)
-            elif member.lower() not in known:
+            elif not {member.lower(), _untagged(member.lower())} & known:
                 raise ValueError(f"{name}: there is no user {member!r}")
 
 
