@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import LoopingCall
 
 from services.common.log import log
-from services.smtp.envelope import Envelope
+from services.smtp.envelope import Envelope, QueueFull
 from services.smtp.queue.entry import Record
 from services.smtp.queue.journal import SEGMENT, Journal, JournalFull, Outcome
 from services.smtp.queue.message import (
@@ -28,10 +28,6 @@ MOVES = 64  # messages that are moved on at once, so that new ones need not wait
 FEW_SEGMENTS = 4
 RESERVE = 64 << 20
 CACHE = 16 << 20  # octets of content that is kept in memory until it is sent
-
-
-class QueueFull(Exception):  # noqa: N818 - a state, not a mistake
-    """There is no room for another message; the client may try later (452 4.3.1)."""
 
 
 class Queue(Service):

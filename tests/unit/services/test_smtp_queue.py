@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.smtp.envelope import Envelope, Recipient
+from services.smtp.envelope import Envelope, QueueFull, Recipient
 from services.smtp.queue.entry import read_entries, write_header, write_record
 from services.smtp.queue.journal import Journal
 from services.smtp.queue.message import (
@@ -23,7 +23,7 @@ from services.smtp.queue.message import (
     write_message,
 )
 from services.smtp.queue.segment import HEADER, Folder, QueueLocked, Segment
-from services.smtp.queue.service import Queue, QueueFull
+from services.smtp.queue.service import Queue
 from tests.unit.services.queues import TEXT, Loop, content_of, envelope, open_queue
 
 SEED = 7
