@@ -50,7 +50,9 @@ class Cache:
             if place is None:
                 return None
             record = self._read(*place)
-        return _decode(record)
+        # Somebody may have put another file in the place of this one.
+        is_whole = _check(record, 0) == (uid, len(record))
+        return _decode(record) if is_whole else None
 
     def _read(self, start: int, size: int) -> bytes:
         if start + size > len(self._map):

@@ -51,8 +51,10 @@ def _unchanged(view: View, chosen: Chosen, since: int | None) -> tuple[Chosen, C
 def _change(view: View, request: Store, flags: Any, batch: Chosen) -> Steps:
     mailbox = view.mailbox
     uids = [uid for _, uid in batch if mailbox.find(uid) is not None]
+    # A silent client knows what it changes itself, but not what others just did.
+    untold = view.untold(uids) if request.is_silent else set()
     yield from attempt(mailbox.change_flags, uids, request.sign, flags)
-    view.forget_flags(uids)
+    view.forget_flags(set(uids) - untold)
 
 
 def _report(

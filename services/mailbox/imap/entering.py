@@ -147,6 +147,7 @@ def enable(connection: Connection, command: Command) -> Steps:
         connection.enabled |= ABLE_TO_ENABLE[name]
     if connection.view is not None:
         connection.view.has_qresync = QRESYNC in connection.enabled
+        connection.view.has_recent = REV2 not in connection.enabled
     if CONDSTORE in connection.enabled:
         connection.enable_condstore()
     shown = "".join(f" {SHOWN.get(name, name)}" for name in told)

@@ -12,10 +12,12 @@ from services.mailbox.imap.message.parts import Range
 from services.mailbox.imap.message.sections import UnknownEncodingError
 from services.mailbox.imap.reading import GoneError, Reader, size_of
 from services.mailbox.imap.refusal import Refusal
-from services.mailbox.imap.steps import Steps, wait
+from services.mailbox.imap.steps import MAY_PAUSE, Steps
+from services.mailbox.imap.storage import attempt
 from services.mailbox.imap.view import View
 from services.mailbox.imap.words import flag_list
 
+BATCH = 500  # messages whose flag is set at a time; others are served between
 SEEN = "\\Seen"
 GONE = "[EXPUNGEISSUED]"
 
@@ -90,9 +92,11 @@ def _mark_seen(view: View, chosen: list[tuple[int, int]]) -> Steps:
         for _, uid in chosen
         if (message := view.mailbox.find(uid)) is not None and SEEN not in message.flags
     ]
-    if unseen:
-        yield from wait(view.mailbox.change_flags(unseen, "+", {SEEN}))
-        view.forget_flags(unseen)
+    for start in range(0, len(unseen), BATCH):
+        batch = unseen[start : start + BATCH]
+        yield from attempt(view.mailbox.change_flags, batch, "+", {SEEN})
+        view.forget_flags(batch)
+        yield MAY_PAUSE
 
 
 def _write_all(

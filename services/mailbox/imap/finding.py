@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.mailbox.imap.arrange import order_messages, thread_messages, write_threads
+from services.mailbox.imap.cache import Cache
 from services.mailbox.imap.connection import REV2, Connection
 from services.mailbox.imap.grammar.keys import Key, Search, Sort, Thread
 from services.mailbox.imap.grammar.numbers import write_numbers
@@ -80,14 +81,16 @@ def _find(connection: Connection, request: Search) -> Steps:
     if _names(request.key, "MODSEQ"):
         connection.enable_condstore()
     condition = _compile(connection, view, request)
+    cache = connection.cache()
     chosen = _narrow(view, request.key)
     stride = STRIDE.get(condition.cost, 1)
     found: Chosen = []
     for start in range(0, len(chosen), stride):
         for pair in chosen[start : start + stride]:
-            if _is_found(connection, view, condition, *pair):
+            if _is_found(cache, view, condition, *pair):
                 found.append(pair)
         yield MAY_PAUSE
+    cache.flush()
     return found
 
 
@@ -118,7 +121,7 @@ def _narrow(view: View, key: Key) -> Chosen:
 
 
 def _is_found(
-    connection: Connection, view: View, condition: Condition, number: int, uid: int
+    cache: Cache, view: View, condition: Condition, number: int, uid: int
 ) -> bool:
     message = view.mailbox.find(uid)
     if message is None:
@@ -128,7 +131,7 @@ def _is_found(
         return condition.test(
             Target(number, message, is_recent, _nothing, _nothing, _nothing)
         )
-    reader = Reader(uid, view.mailbox.path, connection.cache())
+    reader = Reader(uid, view.mailbox.path, cache)
     target = Target(
         number,
         message,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.mailbox.imap.connection import QRESYNC, Connection, Stage
+from services.mailbox.imap.connection import QRESYNC, REV2, Connection, Stage
 from services.mailbox.imap.grammar.numbers import Numbers, write_numbers
 from services.mailbox.imap.grammar.requests import Command, Select, Status
 from services.mailbox.imap.refusal import Refusal
@@ -41,6 +41,7 @@ def make_view(connection: Connection, mailbox: Any, *, is_read_only: bool) -> Vi
     view = View(mailbox, recent, lambda: connection.wake(), is_read_only=is_read_only)
     view.has_condstore = bool(connection.enabled & {"CONDSTORE", QRESYNC})
     view.has_qresync = QRESYNC in connection.enabled
+    view.has_recent = REV2 not in connection.enabled
     connection.world.open_cache(mailbox).trim(set(view.uids))
     return view
 
@@ -53,7 +54,7 @@ def _describe(connection: Connection, view: View) -> list[bytes]:
         b"* FLAGS %b\r\n" % flag_list(flags),
         b"* OK [PERMANENTFLAGS %b] Flags that last\r\n" % can_be_set,
         b"* %d EXISTS\r\n" % len(view.uids),
-        b"* %d RECENT\r\n" % len(view.recent),
+        *view.report_recent(),
         *_first_unseen(view),
         b"* OK [UIDVALIDITY %d] UIDs stay\r\n" % mailbox.validity,
         b"* OK [UIDNEXT %d] The next UID\r\n" % mailbox.next_uid,
@@ -72,7 +73,7 @@ def _first_unseen(view: View) -> list[bytes]:
 
 def _list_line(connection: Connection, view: View) -> list[bytes]:
     """Name the mailbox, as IMAP4rev2 has it (RFC 9051 section 6.3.2)."""
-    if "IMAP4REV2" not in connection.enabled:
+    if REV2 not in connection.enabled:
         return []
     return [b'* LIST () "/" %b\r\n' % connection.write_name(view.mailbox.name)]
 

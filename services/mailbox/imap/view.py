@@ -35,6 +35,7 @@ class View:
         self.saved: frozenset[int] = frozenset()  # the result of a search (RFC 5182)
         self.has_condstore = False
         self.has_qresync = False
+        self.has_recent = True  # not for IMAP4rev2 (RFC 9051 appendix E)
         self._told_flags = self.flags()
         self._on_change = on_change
         self._added = False
@@ -58,6 +59,10 @@ class View:
     def forget_flags(self, uids: Iterable[int]) -> None:
         """Do not report flags that the client has just been told, or has set itself."""
         self._flagged.difference_update(uids)
+
+    def untold(self, uids: Iterable[int]) -> set[int]:
+        """Return those of which others have changed the flags, unreported yet."""
+        return self._flagged.intersection(uids)
 
     def number_of(self, uid: int) -> int:
         """Return the sequence number of a message, 0 if the client knows none."""
@@ -148,8 +153,12 @@ class View:
         return [
             *self.report_new_keywords(),
             b"* %d EXISTS\r\n" % len(self.uids),
-            b"* %d RECENT\r\n" % len(self.recent),
+            *self.report_recent(),
         ]
+
+    def report_recent(self) -> list[bytes]:
+        """Tell how many messages are new to this client, if it wants to know."""
+        return [b"* %d RECENT\r\n" % len(self.recent)] if self.has_recent else []
 
     def report_new_keywords(self) -> list[bytes]:
         """Name all flags again if there are more than the client knows."""
@@ -182,7 +191,7 @@ class View:
 
     def flags_of(self, message: Any) -> Iterable[str]:
         """Return a message's flags, with Recent where it is new to this client."""
-        if message.uid in self.recent:
+        if message.uid in self.recent and self.has_recent:
             return [*message.flags, "\\Recent"]
         flags: Iterable[str] = message.flags
         return flags

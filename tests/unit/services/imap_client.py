@@ -93,15 +93,16 @@ class Client:
         return answer
 
     def _run(self, item: Any) -> bytes:
-        steps, answer, value = self.session.receive(item), b"", None
+        steps, value = self.session.receive(item), None
+        answer: list[bytes] = []
         while True:
             try:
                 step = steps.send(value)
             except StopIteration:
-                return answer
+                return b"".join(answer)
             value = None
             if isinstance(step, bytes):
-                answer += step
+                answer.append(step)
             elif isinstance(step, Pause):
                 self.paused += step.seconds
             elif isinstance(step, Wait):

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 LONGEST_VALUE = 16_384  # of one field that is looked into; the rest is passed over
 MOST_PARAMETERS = 100
-FOLD = re.compile(rb"\r?\n[ \t]?|\r")
+FOLD = re.compile(rb"\r?\n|\r")
 FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)(?:\n|\Z)")
 TOKEN = rb"[^\x00-\x20()<>@,;:\\\"/\[\]?=]+"
 TYPE = re.compile(rb"\s*(" + TOKEN + rb")\s*(?:/\s*(" + TOKEN + rb"))?")
@@ -29,7 +29,7 @@ def unfold(value: bytes) -> bytes:
     """Return the value of a field on one line, without what surrounds it."""
     value = value[:LONGEST_VALUE]
     if b"\n" in value or b"\r" in value:
-        value = re.sub(rb"\r?\n|\r", b"", value)
+        value = FOLD.sub(b"", value)
     return value.strip(b" \t")
 
 
