@@ -1,5 +1,6 @@
 """Validation over a signed internet: each kind of answer, and each kind of fault."""
 
+from hashlib import sha1
 from typing import Any
 
 import dns.message
@@ -15,10 +16,16 @@ from services.resolver import records
 from services.resolver.cache import Security
 from services.resolver.records import RRset
 from services.resolver.steps import Ask, Result, Trouble
+from services.resolver.validation import hashed
 from services.resolver.validation.anchors import read_anchors
-from services.resolver.validation.budget import MOST_FAILURES, Budget
+from services.resolver.validation.budget import MOST_FAILURES, MOST_ROUNDS, Budget
 from services.resolver.validation.denial import NsecDenial, read_nsec
-from services.resolver.validation.hashed import HashedDenial, read_nsec3, write_hash
+from services.resolver.validation.hashed import (
+    MOST_ITERATIONS,
+    HashedDenial,
+    read_nsec3,
+    write_hash,
+)
 from services.resolver.validation.keys import Key
 from services.resolver.validation.validator import BOGUS_TTL
 from tests.unit.services.internet import (
@@ -29,8 +36,10 @@ from tests.unit.services.internet import (
     Internet,
     Reply,
     Server,
+    ask_for,
     make_set,
     read,
+    reply_to,
     texts,
 )
 from tests.unit.services.signed import Signed, serve_signed, spoil_bits
@@ -567,14 +576,48 @@ def shift(key: bytes, number: int) -> bytes:
     return b"".join(word.to_bytes(2, "big") for word in words)
 
 
-def test_hashing_is_bounded() -> None:
-    """CVE-2023-50868: a long name times many iterations, over and over."""
-    net = Net(example={"denial": "nsec3", "iterations": 100})
-    name = ".".join(["a"] * 100) + ".example.com"
+@pytest.mark.parametrize(
+    ("iterations", "labels", "least", "most", "rcode"),
+    [
+        (0, 1, 3, 10, Rcode.NXDOMAIN),
+        (0, 100, 100, 220, Rcode.NXDOMAIN),
+        (10, 100, 1_100, 2_200, Rcode.NXDOMAIN),
+        (MOST_ITERATIONS, 1, 300, 500, Rcode.NXDOMAIN),
+        (MOST_ITERATIONS, 100, 7_000, MOST_ROUNDS, Rcode.SERVFAIL),
+        (MOST_ITERATIONS + 1, 100, 0, 10, Rcode.NXDOMAIN),
+        (65_535, 100, 0, 10, Rcode.SERVFAIL),
+    ],
+)
+def test_hashing_is_bounded(
+    iterations: int, labels: int, least: int, most: int, rcode: Rcode
+) -> None:
+    """CVE-2023-50868: each round of SHA-1 that a question costs is counted here.
 
-    result = net.resolve(name)
+    The server says of shorter names that they exist, so that the whole one is asked.
+    """
+    net = Net(example={"denial": "nsec3", "iterations": iterations})
+    name = ".".join(["a"] * labels) + ".example.com"
+    server = net.internet.servers[EXAMPLE]
 
-    assert result.rcode in (Rcode.NXDOMAIN, Rcode.SERVFAIL)
+    def lure(ask: Ask) -> Reply:
+        is_short = ask.question.owner.startswith(b"\1a") and ask.question != whole
+        return reply_to(ask.question) if is_short else server(ask)
+
+    whole = ask_for(name)
+    net.internet.servers[EXAMPLE] = lure
+    rounds = 0
+
+    def count_round(data: bytes) -> Any:
+        nonlocal rounds
+        rounds += 1
+        return sha1(data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashed, "sha1", count_round)
+        result = net.resolve(name)
+
+    assert least <= rounds <= most
+    assert result.rcode == rcode
 
 
 def add_signature(signature: dns.rrset.RRset) -> dns.rrset.RRset:
