@@ -217,13 +217,18 @@ class _LabReader:
         is_signed = section.read("signed", words.truth) is not False
         if not is_signed:
             self._refuse_signing(section)
+        denial = section.read("denial", words.one_of([*DENIALS]))
+        if denial == "nsec3" and len(name) > words.LONGEST_HASHED:
+            text = f"no hash fits before a name of more than {words.LONGEST_HASHED}"
+            right = "nsec would be right"
+            section.blame("denial", f"denial: {text} characters; {right}")
         return Zone(
             name=name,
             place=section.place,
             records=tuple(record for _, record in records),
             is_signed=is_signed,
             algorithm=section.read("algorithm", words.one_of([*ALGORITHMS])),
-            denial=section.read("denial", words.one_of([*DENIALS])),
+            denial=denial,
             broken=section.read("broken", words.one_of([*FAULTS])) or "",
             has_updates=section.read("update", words.truth) is not False,
             ttl=section.read("ttl", words.whole(1, LONGEST_TTL)) or USUAL_TTL,

@@ -24,6 +24,7 @@ TARGET = "/[^:]*"  # engines take what stands behind a colon for options
 PORT = r"(([0-9.]+:)?[0-9]+:)?[0-9]+"
 LONGEST_DOMAIN = 189  # with a host's name of 63 before it the 253 of RFC 1035
 LONGEST_ZONE = 243  # with `.transfer` after it the 253 of RFC 1035
+LONGEST_HASHED = 220  # with a label of 32 before it, a name's hash (RFC 5155)
 MOST_SHOWN = 60  # characters of a word in a message
 MOST_COMPARED = 500  # known words among which the nearest is looked for
 MOST_LISTED = 20

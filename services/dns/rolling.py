@@ -6,6 +6,7 @@ from functools import reduce
 from typing import Any, Protocol
 
 from services.common.names import ROOT
+from services.common.spans import show_span
 from services.dns.authority import Authority
 from services.dns.context import Steps
 from services.dns.inquiry import inquire
@@ -80,9 +81,9 @@ class Rolling:
         now = self._authority.context.now()
         self._change(lambda rolls: begin(rolls, key, now))
         self.plan()
-        wait = (self.rolls.held[-1].until or now) - now
+        wait = show_span((self.rolls.held[-1].until or now) - now)
         then = "the parent is asked to trust it" if is_ksk else "it signs"
-        return [f"{kind.upper()} {key.tag} is published; in {wait:.0f} s {then}"]
+        return [f"{kind.upper()} {key.tag} is published; in {wait} {then}"]
 
     def _check(self, kind: str) -> None:
         from services.dns.signing.rolls import RollError
@@ -230,6 +231,6 @@ class Rolling:
         for key, stage, until in ((o.key, o.stage, o.until) for o in self.rolls.held):
             line = f"  {'KSK' if key.is_ksk else 'ZSK'} {key.tag} {stage.value}"
             if until is not None:
-                line += f" for {max(until - now, 0):.0f} s more"
+                line += f" for {show_span(until - now)} more"
             lines.append(line)
         return lines

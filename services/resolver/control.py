@@ -11,6 +11,7 @@ from dns.rdatatype import from_text as parse_type
 from services.common.control import Answer, Command, CommandError, expect_words
 from services.common.log import log
 from services.common.names import ROOT, Owner, from_text, is_inside, to_text
+from services.common.spans import show_span
 from services.resolver.cache import NO_TYPE, Entry, Failure, Negative
 from services.resolver.records import Question, RRset, show_type
 from services.resolver.resolve import Resolver
@@ -60,7 +61,7 @@ class Operator:
         expect_words(words, 0, 0)
         cache, table = self._resolver.cache, self._table
         yield f"name {self._name}"
-        yield f"running for {self._clock() - self._begun:.0f} s"
+        yield f"running for {show_span(self._clock() - self._begun)}"
         yield f"validation {'on' if self._resolver.is_validating else 'off'}"
         yield f"trace {'on' if self._resolver.note else 'off'}"
         yield f"cache {len(cache)} entries, {cache.cost} bytes"
@@ -118,16 +119,18 @@ class Operator:
     def _list_distrusted(self, words: list[str]) -> Answer:
         expect_words(words, 0, 0)
         found = self._resolver.list_distrusted()
-        return [f"{to_text(zone)} for {seconds:.0f} s" for zone, seconds in found]
+        return [f"{to_text(zone)} for {show_span(seconds)}" for zone, seconds in found]
 
     def _distrust(self, words: list[str]) -> Answer:
         """Validate nothing in a zone for a while (a negative trust anchor)."""
         expect_words(words, 1, 2)
         zone = _parse_name(words[0])
         seconds = _parse_seconds(words[1]) if len(words) > 1 else DISTRUST_SECONDS
+        if not self._resolver.is_validating:
+            raise CommandError("nothing is validated here: there is no trust anchor")
         self._resolver.distrust(zone, seconds)
         self._table.forget(zone, is_tree=True)
-        return [f"{to_text(zone)} is not validated for {seconds} s"]
+        return [f"{to_text(zone)} is not validated for {show_span(seconds)}"]
 
     def _trust_again(self, words: list[str]) -> Answer:
         expect_words(words, 1, 1)

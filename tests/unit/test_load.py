@@ -45,6 +45,9 @@ sites:
 SITE, HOST = 9, 15  # the lines of site campus and of its host www
 
 
+LONG_ZONE = ".".join(["a" * 54] * 4) + ".edu"
+
+
 def with_top(*lines: str) -> str:
     """Add lines at the end of the file, from line 17 on."""
     return BASE + "".join(f"{line}\n" for line in lines)
@@ -1202,6 +1205,13 @@ WRONG = {
         with_top("zones: {edu: {denial: nsec4}}"),
         17,
         "zone edu: denial: 'nsec4' is unknown; did you mean nsec?",
+    ),
+    "denial-by-hashes-that-do-not-fit": (
+        with_top("zones:", f"  {LONG_ZONE}:", "    denial: nsec3").replace(
+            "zones: [", f"zones: [{LONG_ZONE}, "
+        ),
+        19,
+        "denial: no hash fits before a name of more than 220 characters; nsec would be",
     ),
     "broken-unknown": (
         with_top("zones: {edu: {broken: expird}}"),

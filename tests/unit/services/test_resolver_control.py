@@ -16,12 +16,15 @@ from services.resolver.table import Table
 from services.resolver.writer import write_body
 from tests.unit.services.internet import Internet, make_set
 
+ANCHOR = f". DS 12345 13 2 {'AB' * 32}"
+
 
 class Desk:
     """An operator in front of a resolver that has found something already."""
 
-    def __init__(self) -> None:
+    def __init__(self, anchors: Iterable[str] = ()) -> None:
         self.internet = Internet()
+        self.internet.make_resolver(anchors=anchors)
         self.table = Table(100_000, lambda: self.internet.now, lambda *_: None)
         self.counts = Counter({"messages udp": 3, "answers ready": 2})
         operator = Operator(
@@ -60,7 +63,7 @@ def test_the_status_says_how_it_stands() -> None:
     lines = desk.tell("status")
 
     assert lines[0] == "name resolver.isp.net"
-    assert lines[1] == "running for 60 s"
+    assert lines[1] == "running for 1 min 0 s"
     assert "validation off" in lines
     assert "ready answers 0, 0 bytes" in lines
 
@@ -189,13 +192,19 @@ def test_steps_are_logged_while_it_is_asked_for() -> None:
 
 def test_a_zone_can_be_left_unvalidated_for_a_while() -> None:
     """RFC 7646: somebody else's mistake must not keep one's own users out."""
-    desk = Desk()
+    desk = Desk([ANCHOR])
     desk.make_ready("www.example.com")
 
-    told = desk.tell("trust add example.com 60")
+    told = desk.tell("trust add example.com 90")
+    listed = desk.tell("trust list")
+    was_ready = len(desk.table)
+    again = desk.tell("trust remove example.com")
 
-    assert told == ["example.com. is not validated for 60 s"]
-    assert len(desk.table) == 0
+    assert told == ["example.com. is not validated for 1 min 30 s"]
+    assert listed == ["example.com. for 1 min 30 s"]
+    assert was_ready == 0
+    assert again == ["example.com. is validated again"]
+    assert desk.tell("trust list") == []
 
 
 @pytest.mark.parametrize(
@@ -213,6 +222,7 @@ def test_a_zone_can_be_left_unvalidated_for_a_while() -> None:
         ("trust add a 0", "'0' is not from 1 to 604800 seconds"),
         ("trust add a 9999999999999999", "is not from 1"),
         ("trust add a soon", "'soon' is not from 1"),
+        ("trust add a 60", "nothing is validated here"),
         ("trust remove example.com", "example.com. has no negative trust anchor"),
     ],
 )
