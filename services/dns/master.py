@@ -4,7 +4,7 @@ dnspython reads them, but for the records that most zones are full of: see `plai
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -26,11 +26,13 @@ from services.dns.zone import NSEC3, RRSIG, Record, Zone
 
 DIRECTIVES = ("$ORIGIN", "$TTL", "$GENERATE")
 DEEPEST = 8  # files that include one another
+SLICE = 200  # entries from one pause of `read_steps` to the next
 BESIDE_CNAME = frozenset((CNAME, 25, RRSIG, 47, NSEC3))  # KEY and DNSSEC's (RFC 2535)
 UNUSUAL = re.compile(r'["\\]|[^\x00-\x7f]')
 PIECES = re.compile(r'\\.|"(?:\\.|[^"\\])*"?|;.*|[()]')
 NOT_PLAIN = "$"  # a text that no record has
 COMMENT = re.compile(r";.*")
+INCLUDE = re.compile(r"\$INCLUDE", re.IGNORECASE)
 LARGEST_TTL = 9  # digits of one that is surely none too large
 
 
@@ -51,12 +53,27 @@ def read_zone(path: Path, origin: str) -> Zone:
     Raises `ZoneFileError` for one that cannot be read, has no single SOA or no NS at
     its origin, or a CNAME beside other data (RFC 2181 section 10.1).
     """
-    return _read(_load(path), origin, str(path), path.parent)
+    return _finish(read_steps(path, origin))
+
+
+def read_steps(path: Path, origin: str) -> Generator[None, None, Zone]:
+    """Read a master file as `read_zone` does, with pauses; the result is the zone."""
+    return (yield from _read(_load(path), origin, str(path), path.parent))
+
+
+def _finish(steps: Generator[None, None, Zone]) -> Zone:
+    """Take all steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            zone: Zone = end.value
+            return zone
 
 
 def parse_zone(text: str, origin: str, source: str) -> Zone:
     """Parse the text of a master file; ``source`` names it in errors."""
-    return _read(text, origin, source, None)
+    return _finish(_read(text, origin, source, None))
 
 
 def write_zone(zone: Zone) -> str:
@@ -97,13 +114,15 @@ def _load(path: Path) -> str:
         raise ZoneFileError(f"{path}: {error}") from error
 
 
-def _read(text: str, origin: str, source: str, folder: Path | None) -> Zone:
+def _read(
+    text: str, origin: str, source: str, folder: Path | None
+) -> Generator[None, None, Zone]:
     try:
         apex = from_text(origin)
     except dns.exception.DNSException as error:
         raise ZoneFileError(f"{source}: no zone is called {origin!r}") from error
     reader = _Reader(apex, folder)
-    reader.read(text, source)
+    yield from reader.read(text, source)
     zone = reader.finish(source)
     for rdtype, kind in ((SOA, "a SOA"), (NS, "an NS")):
         if zone.get(apex, rdtype) is None:
@@ -151,11 +170,15 @@ class _Reader:
         self._origin = origin
         self._owner = origin
 
-    def read(self, text: str, source: str) -> None:
+    def read(self, text: str, source: str) -> Iterator[None]:
         """Read all entries of a text; raise `ZoneFileError` for the first wrong one."""
-        for entry in _split(text):
+        for count, entry in enumerate(_split(text), start=1):
+            if count % SLICE == 0:
+                yield
             try:
-                if not self._read_plain(entry.text):
+                if INCLUDE.match(entry.text):
+                    yield from self._include(entry)
+                elif not self._read_plain(entry.text):
                     self._read_other(entry, source)
             except ValueError as error:
                 if isinstance(error, ZoneFileError):
@@ -218,9 +241,6 @@ class _Reader:
     # All others
 
     def _read_other(self, entry: Entry, source: str) -> None:
-        if entry.text[:8].upper() == "$INCLUDE":
-            self._include(entry, source)
-            return
         slow, stream = self._slow, StringIO(entry.text)
         slow.tok = dns.tokenizer.Tokenizer(stream, source)
         slow.last_name = dns.name.from_wire(self._owner, 0)[0]
@@ -236,7 +256,7 @@ class _Reader:
         self._owner = _to_wire(slow.last_name).lower()
         self._origin = _to_wire(slow.current_origin)
 
-    def _include(self, entry: Entry, source: str) -> None:
+    def _include(self, entry: Entry) -> Iterator[None]:
         """Read another file, from the folder of the first or below it."""
         _, *words = COMMENT.sub("", entry.text).split()
         if self._folder is None:
@@ -255,7 +275,7 @@ class _Reader:
         before = self._origin, self._owner
         self._depth += 1
         self._enter(origin, before[1])
-        self.read(_load(path), str(path))
+        yield from self.read(_load(path), str(path))
         self._depth -= 1
         self._enter(*before)
 

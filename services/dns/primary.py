@@ -1,18 +1,19 @@
 """A zone that is made here: from its master file, updates, and its keys."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from services.common.log import log
 from services.common.settings import SettingsError
+from services.common.spans import show_span
 from services.dns.authority import Authority
 from services.dns.children import Children
 from services.dns.context import Context, Steps
 from services.dns.journal import Stored
-from services.dns.master import ZoneFileError, read_zone
+from services.dns.master import ZoneFileError, read_steps, read_zone
 from services.dns.merge import SIGNERS, list_data, merge
 from services.dns.records import Message
 from services.dns.rolling import Rolling
@@ -84,17 +85,20 @@ class Primary(Authority):
 
     def _read(self, digest: str) -> tuple[str, Zone | None]:
         """Read the master file, unless it is the one that was read last."""
+        found = self._digest_file()
+        if found and found == digest:
+            return found, None
+        return found, read_zone(Path(self.source.file), self.source.origin)
+
+    def _digest_file(self) -> str:
+        """Return what stands for the master file's text; nothing if others matter."""
         path = Path(self.source.file)
         try:
             octets = path.read_bytes()
         except OSError as error:
             raise ZoneFileError(f"{path}: {error.strerror}") from error
-        found = sha256(octets).hexdigest()
-        if b"$include" in octets.lower():
-            found = ""  # other files matter, too
-        if found and found == digest:
-            return found, None
-        return found, read_zone(path, self.source.origin)
+        has_others = b"$include" in octets.lower()
+        return "" if has_others else sha256(octets).hexdigest()
 
     def _adopt(self, stored: Stored) -> None:
         """Go on from where an earlier run of this server has stopped."""
@@ -183,12 +187,16 @@ class Primary(Authority):
         records = list_data(new, self.origin, is_signed=self._signer is not None)
         return Zone.from_records(self.origin, records)
 
-    def _pace(self, steps: Iterable[None]) -> Steps:
+    def _pace(self, steps: Iterator[None]) -> Steps:
         """Take steps with pauses, so that questions are answered meanwhile."""
-        for _ in steps:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
             yield self.context.pause(0)
             if self.is_stopped:
-                return
+                return None
 
     # The file
 
@@ -203,10 +211,14 @@ class Primary(Authority):
 
     def _reload(self, done: Callable[[str], None]) -> Steps:
         try:
-            digest, new = self._read("")
+            digest = self._digest_file()
+            path = Path(self.source.file)
+            new = yield from self._pace(read_steps(path, self.source.origin))
         except ZoneFileError as error:
             self.report(str(error))
             done(str(error))
+            return
+        if self.is_stopped:
             return
         self.error = ""
         self._digest = digest
@@ -378,8 +390,8 @@ class Primary(Authority):
         """Return lines that say how the zone is."""
         lines = super().describe()
         if self.rolling is not None and self.zone is not None:
-            left = self._signer.due() - self.context.now()
-            lines.append(f"  signed, renewed in {max(left, 0):.0f} s")
+            left = show_span(self._signer.due() - self.context.now())
+            lines.append(f"  signed, renewed in {left}")
             lines += self.rolling.describe()
         return lines
 

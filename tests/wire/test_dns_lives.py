@@ -271,6 +271,48 @@ def test_a_zone_whose_primary_is_gone_expires(net: Net, tmp_path: Path) -> None:
     assert server.ask("www.campus.edu", "A").answer
 
 
+# Files
+
+
+def test_questions_are_answered_while_a_large_file_is_read(
+    net: Net, tmp_path: Path
+) -> None:
+    """Reading takes its time; a server has no other moment for who asks meanwhile."""
+    server = Server(net, "192.0.2.1", tmp_path)
+    primary = server.open(ZoneSource("campus.edu", file=write_zone(tmp_path)))
+    turn(net, 1, 0.1)
+    many = "".join(f"host{number} A 192.0.2.1\n" for number in range(1_000))
+    write_zone(tmp_path, TEXT.replace(" 1 3600", " 2 3600") + many)
+    errors: list[str] = []
+
+    primary.reload(errors.append)
+    turn(net, 0, 0)
+    meanwhile = server.ask("host1.campus.edu", "A")
+    turn(net, 1, 0.1)
+
+    assert meanwhile.rcode() == 3
+    assert errors == [""]
+    assert server.ask("host1.campus.edu", "A").answer
+
+
+def test_a_bad_file_leaves_the_zone_as_it_was(net: Net, tmp_path: Path) -> None:
+    """And says which line is wrong, however far down it is."""
+    server = Server(net, "192.0.2.1", tmp_path)
+    primary = server.open(ZoneSource("campus.edu", file=write_zone(tmp_path)))
+    turn(net, 1, 0.1)
+    many = "".join(f"host{number} A 192.0.2.1\n" for number in range(1_000))
+    write_zone(tmp_path, f"{TEXT}{many}bad A 192.0.2.300\n")
+    errors: list[str] = []
+
+    primary.reload(errors.append)
+    turn(net, 1, 0.1)
+
+    assert len(errors) == 1
+    assert f":{len(TEXT.splitlines()) + 1_001}: 'bad A 192" in errors[0]
+    assert server.ask("host1.campus.edu", "A").rcode() == 3
+    assert server.ask("www.campus.edu", "A").answer
+
+
 # Signatures and keys
 
 

@@ -82,6 +82,7 @@ class Signer:
         self._due = 0.0
         self._left: list[Owner] = []
         self._made = 0
+        self._renewed: dict[tuple[Owner, int], RRset] = {}  # since the last `update`
         self.keys = Keys.of(keys)
 
     @property
@@ -183,7 +184,7 @@ class Signer:
         Sets that are as they were keep their signatures, whatever became of these in
         between.
         """
-        find = _find_before(zone)
+        find = self._find_kept(zone)
         self._put_apex(zone)
         if not self._has_chain(zone):
             for _ in self._steps(zone, int(now), find):
@@ -198,6 +199,18 @@ class Signer:
                 self._sign_node(zone, owner, is_hidden(zone, owner), int(now), find)
             if owner in zone.hashed:
                 self._sign_hashed(zone, owner, int(now), find)
+
+    def _find_kept(self, zone: Zone) -> Find:
+        """Return what finds a set as it was at `Zone.begin`, or as `renew` left it."""
+        renewed, self._renewed = self._renewed, {}
+
+        def find(owner: Owner, rdtype: int) -> RRset | None:
+            if found := renewed.get((owner, rdtype)):
+                return found
+            sets = zone.before(owner)
+            return next((one for one in sets if one.rdtype == rdtype), None)
+
+        return find
 
     def _has_chain(self, zone: Zone) -> bool:
         """Tell whether the zone has proofs as they should be, with the right TTL."""
@@ -242,6 +255,7 @@ class Signer:
                 return False
             self._left = [*zone.hashed, *zone.nodes]
             self._due = now + self.policy.validity
+        self._renewed.clear()
         looks = most * LOOKS
         while self._left and most > 0 and looks > 0:
             most -= self._renew_name(zone, self._left.pop(), int(now))
@@ -252,10 +266,15 @@ class Signer:
 
     def _renew_name(self, zone: Zone, owner: Owner, now: int) -> int:
         before = self._made
+        sets: list[RRset] = []
         if owner in zone.nodes:
             self._sign_node(zone, owner, is_hidden(zone, owner), now, zone.get)
+            sets += zone.nodes[owner]
         if owner in zone.hashed:
             self._sign_hashed(zone, owner, now, zone.get)
+            sets.append(zone.hashed[owner])
+        if self._made > before:
+            self._renewed.update({(owner, one.rdtype): one for one in sets})
         return self._made - before
 
     # One set
@@ -356,15 +375,3 @@ def _find_none(owner: Owner, rdtype: int) -> RRset | None:
     """Find no set, so that all are signed anew."""
     del owner, rdtype
     return None
-
-
-def _find_before(zone: Zone) -> Find:
-    """Return what finds a set as it was when the noting of changes began."""
-
-    def find(owner: Owner, rdtype: int) -> RRset | None:
-        for rrset in zone.before(owner):
-            if rrset.rdtype == rdtype:
-                return rrset
-        return None
-
-    return find

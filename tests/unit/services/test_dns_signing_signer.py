@@ -451,6 +451,22 @@ def test_signatures_are_renewed_before_they_end_a_few_at_a_time(denial: str) -> 
     assert signer.due() > later + 8 * DAY
 
 
+@pytest.mark.parametrize("denial", ["nsec", "nsec3"])
+def test_what_was_just_renewed_is_not_signed_once_more(denial: str) -> None:
+    """The new serial is signed by `update`, which sees the renewed names as changed."""
+    zone = read(WHOLE)
+    signer = sign(zone, denial)
+    later = NOW + 10 * DAY
+    zone.begin()
+    signer.renew(zone, later, 1_000)
+    renewed = {(owner, rrset.rdtype): rrset for owner, rrset in sets(zone)}
+
+    signer.update(zone, later)
+
+    assert {(owner, rrset.rdtype): rrset for owner, rrset in sets(zone)} == renewed
+    assert zone.end().added
+
+
 def test_signatures_do_not_end_all_at_once() -> None:
     """Else a large zone would have all its work in one hour."""
     chances = iter(range(1000))
