@@ -43,6 +43,11 @@ class Authority:
         """Begin to see after the zone."""
         raise NotImplementedError
 
+    @property
+    def is_awaited(self) -> bool:
+        """Tell whether the server is not ready yet, since this zone is not."""
+        return self.zone is None
+
     def stop(self) -> None:
         """Let go of everything."""
         self.is_stopped = True
@@ -171,7 +176,8 @@ class Authority:
         """Return lines that say how the zone is."""
         zone = self.zone
         if zone is None or zone.soa is None:
-            return [f"{self.text} {self.kind}: not loaded", *self._describe_error()]
+            head = f"{self.text} {self.kind}: not loaded, the answer is SERVFAIL"
+            return [head, *self._describe_error()]
         timers = read_timers(zone.soa.rdatas[0])
         return [
             f"{self.text} {self.kind}: serial {timers.serial}",

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.common.log import log
 from services.common.names import from_text
+from services.common.spans import show_span
 from services.dns.authority import Authority
 from services.dns.context import Context, Steps
 from services.dns.records import (
@@ -29,6 +30,7 @@ ASK_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
 QUICK_SECONDS = 0.5  # to connect, while all servers of a lab are just starting
 QUICK_TRIES = 20
+PATIENCE = 20.0  # seconds after which a server is ready without the zone
 LEAST_WAIT = 1.0  # whatever a SOA says
 JITTER = 0.1  # by so much of it a wait is shorter, so that not all come at once
 LONGEST_TIMER = 86_400.0
@@ -44,6 +46,7 @@ class Secondary(Authority):
     def __init__(self, source: ZoneSource, context: Context) -> None:
         super().__init__(source, context)
         self.checked = 0.0  # when a primary last said what the version is
+        self._begun = context.now()
         self._failures = 0
         self._is_busy = False
         self._is_wanted = False  # again, as soon as this attempt is over
@@ -67,6 +70,14 @@ class Secondary(Authority):
     def start(self) -> None:
         """Begin to ask."""
         self._try()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Tell whether there may be a zone in a moment; its primary may be gone, too.
+
+        The other zones of the server must not suffer from that for ever.
+        """
+        return self.zone is None and self.context.now() < self._begun + PATIENCE
 
     def is_primary(self, address: str) -> bool:
         """Tell whether an address is that of a server that is asked."""
@@ -256,9 +267,9 @@ class Secondary(Authority):
         lines = super().describe()
         timers = self._timers()
         if timers is not None:
-            left = self.checked + timers.expire - self.context.now()
             ago = self.context.now() - self.checked
-            lines.insert(2, f"  checked {ago:.0f} s ago, expires in {left:.0f} s")
+            left = show_span(timers.expire - ago)
+            lines.insert(2, f"  checked {show_span(ago)} ago, expires in {left}")
         return lines
 
 

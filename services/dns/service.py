@@ -99,12 +99,19 @@ class DnsService(Service):
         signal.signal(signal.SIGHUP, hear)
 
     def _check(self) -> "Deferred[None]":
-        """Ask the server itself, when all of its zones are there."""
+        """Ask the server itself, when its zones are there or given up for now."""
         for authority in self._authorities:
-            if authority.zone is None:
+            if authority.is_awaited:
                 reason = authority.error or "not loaded yet"
                 return fail(LookupError(f"zone {authority.text}: {reason}"))
-        return probe(self._settings, self._reactor)
+        return probe(self._settings, self._reactor).addCallback(self._name_missing)
+
+    def _name_missing(self, _: None) -> None:
+        """Log which zones are not there, though the server is ready."""
+        for authority in self._authorities:
+            if authority.zone is None:
+                reason = f"not here yet, the answer is SERVFAIL: {authority.error}"
+                log("zone", level="warn", zone=authority.text, reason=reason)
 
     def _listen(self, address: str) -> None:
         settings, session = self._settings, self._session

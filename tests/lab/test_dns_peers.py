@@ -436,9 +436,10 @@ def update(peers: Peers, change: str) -> None:
     told = "\n".join([*words, "send"])
     command = "nsupdate -k /tsig/peers.net.update.key"
 
-    said = peers.tools.shell(f"{command} <<EOF\n{told}\nEOF\n")
+    def send() -> bool:
+        return "failed" not in peers.tools.shell(f"{command} <<EOF\n{told}\nEOF\n")
 
-    assert "failed" not in said
+    eventually(send)
 
 
 def short(peers: Peers, node: str, *words: str) -> str:

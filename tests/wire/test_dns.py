@@ -596,6 +596,36 @@ def test_the_service_asks_until_there_is_an_answer(
     assert [line["reason"] for line in events] == ["no answer within 1 s"]
 
 
+def test_a_secondary_whose_primary_is_gone_is_ready_all_the_same(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It waits a while, as both may just be starting; its other zones are served."""
+    zones = json.loads(config.read_text())["zones"]
+    zones.append({"origin": "gone.edu", "primaries": ["192.0.2.1"]})
+    config.write_text(json.dumps({"name": "ns1.campus.edu", "zones": zones}))
+    net = MemoryNet()
+    make_service(config, net).startService()
+    server = net.sockets[0]
+
+    def probe_until(seconds: float) -> str:
+        for _ in range(int(seconds * 10)):
+            net.advance(0.1)
+            prober = net.sockets[-1]
+            if prober is not server and prober.is_open:
+                server.deliver(prober.written[0])
+                prober.deliver(server.written[-1])
+        return capsys.readouterr().out
+
+    early = probe_until(19.5)
+    late = [json.loads(line) for line in probe_until(2).splitlines()]
+
+    assert '"event": "ready"' not in early
+    (warning,) = [line for line in late if line["event"] == "zone"]
+    assert warning["zone"] == "gone.edu."
+    assert "not here yet, the answer is SERVFAIL" in warning["reason"]
+    assert "ready" in [line["event"] for line in late]
+
+
 def test_a_zone_that_cannot_be_served_stops_the_start(
     config: Path, tmp_path: Path
 ) -> None:
