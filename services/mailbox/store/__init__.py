@@ -1,0 +1,1 @@
+"""Where messages are kept: Maildirs, with an index of UIDs, keywords and dates."""
