@@ -17,7 +17,10 @@ from orchestrator.workers import Report, Workers, workers
 from orchestrator.world import World
 
 READY_SECONDS = 60.0
-START_ORDER = ("http", "dns", "resolver", "container", "client", "router", "door")
+START_ORDER = (
+    *("http", "dns", "resolver", "smtp", "mailbox", "container"),
+    *("client", "router", "door"),
+)
 
 
 @dataclass(frozen=True)

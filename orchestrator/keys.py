@@ -3,7 +3,7 @@
 import re
 import secrets
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -13,9 +13,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from orchestrator import dkim
 from orchestrator.dnssec import SigningKey, generate, is_for, write_ds
+from orchestrator.logins import Login, make_logins, read_logins, write_logins
+from orchestrator.mail import MailDomain
 from orchestrator.names import Authority, Signing, file_stem, stem
 from orchestrator.plan import Node, Plan
 
@@ -61,12 +65,26 @@ class ZoneKeys:
 
 
 @dataclass(frozen=True)
+class MailKeys:
+    """What a domain's mail is signed with, and what its users' passwords come to.
+
+    ``dkim`` is a private key, ``record`` what the DNS says of its public half; both
+    are empty where no host sends mail.
+    """
+
+    dkim: bytes
+    record: str
+    logins: Mapping[str, Login]
+
+
+@dataclass(frozen=True)
 class Keys:
     """All keys of one lab, as the bytes of their files.
 
     ``certificates`` maps nodes to a certificate and its private key, ``ssh_hosts``
-    clients to a private and a public key, ``zones`` the zones' names to their keys;
-    ``authority`` is the certificate of the lab's own authority.
+    clients to a private and a public key, ``zones`` the zones' names to their keys,
+    ``mail`` domains to theirs; ``authority`` is the certificate of the lab's own
+    authority.
     """
 
     authority: bytes
@@ -74,6 +92,7 @@ class Keys:
     ssh_hosts: dict[str, tuple[bytes, bytes]]
     login_public: bytes
     zones: dict[str, ZoneKeys]
+    mail: dict[str, MailKeys]
 
 
 def load_keys(directory: Path, plan: Plan, now: datetime) -> Keys:
@@ -93,6 +112,7 @@ def load_keys(directory: Path, plan: Plan, now: datetime) -> Keys:
         ssh_hosts={node.key: _ssh_key(store, f"ssh/{node.key}") for node in clients},
         login_public=_ssh_key(store, "id_ed25519")[1],
         zones={zone.origin: _zone_keys(store, zone) for zone in plan.authorities},
+        mail={one.domain: _mail_keys(store, one) for one in plan.mail},
     )
 
 
@@ -261,7 +281,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(PEM)
 
 
-def _private_pem(key: SigningKey) -> bytes:
+def _private_pem(key: SigningKey | RSAPrivateKey) -> bytes:
     form = serialization.PrivateFormat.PKCS8
     return key.private_bytes(PEM, form, NO_PASSWORD)
 
@@ -311,6 +331,42 @@ def _zone_key(store: _Store, file: str, algorithm: str) -> tuple[SigningKey, byt
     private = _private_pem(key)
     store.write(f"dnssec/{file}", private)
     return key, private
+
+
+def _mail_keys(store: _Store, domain: MailDomain) -> MailKeys:
+    private, record = _dkim_key(store, domain) if domain.servers else (b"", "")
+    return MailKeys(private, record, _logins(store, domain))
+
+
+def _dkim_key(store: _Store, domain: MailDomain) -> tuple[bytes, str]:
+    """Read the key that signs a domain's mail, or make one."""
+    name = f"dkim/{domain.domain}.pem"
+    private = store.read(name)
+    try:
+        key = dkim.read(private)
+    except UNREADABLE:
+        key = dkim.generate()
+        private = _private_pem(key)
+        store.write(name, private)
+    return private, dkim.write_public(key)
+
+
+def _logins(store: _Store, domain: MailDomain) -> dict[str, Login]:
+    """Derive what users' passwords come to, unless that is known from the last time."""
+    name = f"logins/{domain.domain}.json"
+    known = read_logins(store.read(name))
+    logins = make_logins(domain.users, _login_secret(store), known)
+    if logins != known:
+        store.write(name, write_logins(logins))
+    return logins
+
+
+def _login_secret(store: _Store) -> bytes:
+    secret = store.read("logins/secret")
+    if len(secret) != SECRET_BYTES:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        store.write("logins/secret", secret)
+    return secret
 
 
 def _secret(store: _Store, zone: Authority, purpose: str) -> bytes:

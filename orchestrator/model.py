@@ -17,6 +17,8 @@ RUNS: Mapping[str, str] = {
     "dns": "an authoritative name server",
     "resolver": "an iterating, caching name server",
     "http": "a web server",
+    "smtp": "a mail server, which takes mail and passes it on",
+    "mailbox": "a server of mailboxes, by POP3 and IMAP",
     "client": "a machine to log in to",
     "container": "a program of your own, in an image of your own",
 }
@@ -51,11 +53,15 @@ Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 
 @dataclass(frozen=True)
 class User:
-    """A person of a site, who has an account on the site's servers and clients."""
+    """A person of a site, who has an account on the site's servers and clients.
+
+    ``aliases`` are more names that mail comes to.
+    """
 
     name: str
     password: str
     full_name: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,22 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from orchestrator.addresses import Addresses, assign_hosts, subnets
 from orchestrator.errors import LabFileError, UsageError
+from orchestrator.mail import SERVER, MailDomain, hosts_of, mail_domains
 from orchestrator.model import BACKBONE, Host, Lab, Port, Site
 from orchestrator.names import Authority, assign_zones
 
 SERVICE_UID = 900  # the user `netarium` of the service and router images
 CONFIG = "/etc/netarium"
 # Where a stateful kind of host keeps its state.
-STATE: Mapping[str, str] = {"client": "/home", "dns": "/var/lib/netarium"}
-SERVICES = frozenset({"dns", "resolver", "http"})
+STATE: Mapping[str, str] = {
+    "client": "/home",
+    **dict.fromkeys(("dns", "mailbox", "smtp"), "/var/lib/netarium"),
+}
+SERVICES = frozenset({"dns", "http", "mailbox", "resolver", "smtp"})
+# Names at which a site's web server tells how to send mail to it, and to read it there:
+# to mail programs, and to other mail servers (RFC 8461 section 3.3).
+AUTOCONFIG, POLICY = "autoconfig", "mta-sts"
+MAIL_PAGES = (AUTOCONFIG, POLICY)
 ROUTER_CAPS = ("NET_ADMIN", "NET_RAW", "SETGID", "SETPCAP", "SETUID")
 CLIENT_CAPS = (
     "CHOWN",
@@ -132,6 +140,7 @@ class Plan:
     networks: tuple[Network, ...]
     nodes: tuple[Node, ...]
     authorities: tuple[Authority, ...]
+    mail: tuple[MailDomain, ...] = ()
 
     def node(self, key: str) -> Node:
         """Return the node of that key, such as ``mx.campus``.
@@ -176,6 +185,7 @@ def plan_lab(lab: Lab, pool: IPv4Network) -> Plan:
         networks=networks,
         nodes=tuple(planner.nodes()),
         authorities=assign_zones(lab, pool, planner.prefix6),
+        mail=tuple(mail_domains(lab)),
     )
     nodes = (_with_routes(plan, node) for node in plan.nodes)
     return replace(plan, nodes=tuple(nodes))
@@ -402,6 +412,15 @@ def _names(site: Site, host: Host) -> Iterator[str]:
     yield from (f"{alias}.{host.domain}" for alias in host.aliases)
     if host == web_server(site):
         yield site.domain
+        yield from mail_pages(site)
+
+
+def mail_pages(site: Site) -> Iterator[str]:
+    """Yield the names at which the web server tells about the site's mail."""
+    if web_server(site) is None or not hosts_of(site, SERVER):
+        return
+    taken = {name for host in site.hosts for name in (host.name, *host.aliases)}
+    yield from (f"{one}.{site.domain}" for one in MAIL_PAGES if one not in taken)
 
 
 def web_server(site: Site) -> Host | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from orchestrator.errors import LabError
-from orchestrator.plan import Node
+from orchestrator.plan import SERVICES, Node
 from orchestrator.runtime import Runtime
 
 PAUSE = 0.1  # seconds between two looks at a node that has not come up yet
@@ -21,7 +21,7 @@ PROBES: Mapping[str, Sequence[str]] = {
     "client": ("/usr/lib/netarium/client", "probe"),
     **{
         run: ("/opt/netarium/bin/python", "-m", "services.probe", f"lab-{run}")
-        for run in ("dns", "resolver", "http")
+        for run in sorted(SERVICES)
     },
 }
 

@@ -34,7 +34,7 @@ BELONGS: Mapping[str, tuple[Sequence[str], str]] = {
     "command": (["container"], ""),
     "zones": (["dns"], "[campus.edu]"),
     "user": (["client"], ""),
-    "settings": (["dns", "http", "resolver"], ""),
+    "settings": (["dns", "http", "mailbox", "resolver", "smtp"], ""),
 }
 
 
@@ -116,21 +116,24 @@ class _LabReader:
             hosts=tuple(
                 self._host(one, own, name, domain or name) for one, own in hosts
             ),
-            users=tuple(self._user(one, own) for one, own in users),
+            users=tuple(self._user(one, own, name) for one, own in users),
             lists=tuple(self._lists(section, name)),
             resolver=section.read("resolver", words.node),
         )
 
-    def _user(self, name: str, section: Section) -> User:
+    def _user(self, name: str, section: Section, site: str) -> User:
         section.refuse_unknown([*keys.USER])
         password = section.need("password", words.password, "wonderland")
-        return User(name, password or "", section.read("name", words.full_name) or "")
+        full_name = section.read("name", words.full_name) or ""
+        aliases = section.read_list("alias", words.mail_name)
+        found = self._remember(aliases, "alias of a user", site, name)
+        return User(name, password or "", full_name, found)
 
     def _lists(
         self, section: Section, site: str
     ) -> Iterator[tuple[str, tuple[str, ...]]]:
         for name, node, members in section.read_lists(
-            "lists", "list", words.user, words.line
+            "lists", "list", words.user, words.member
         ):
             self.places["list", site, name] = self._source.place(node)
             yield name, self._remember(members, "member", site, name)

@@ -108,6 +108,15 @@ def _parse(text: str, zone: str) -> RRset | str:
         return str(error)
 
 
+def has_record(lab: Lab, owner: str, wanted: str) -> bool:
+    """Tell whether the author gives a name a record of some type."""
+    read = (_parse(text, zone.name) for zone in lab.zones for text in zone.records)
+    return any(
+        isinstance(one, RRset) and plain(one.name) == owner and kind(one) == wanted
+        for one in read
+    )
+
+
 def pools(lab: Lab) -> Sequence[IPv4Network]:
     """Return the pool that the file sets, or all that may become the lab's own."""
     return (lab.pool,) if lab.pool else POOLS

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from orchestrator.addresses import assign_hosts, subnets
 from orchestrator.errors import LabFileError, Place
 from orchestrator.load.additions import Mistake, find_record_mistakes, pools
+from orchestrator.load.mail import find_host_mistakes, find_name_mistakes
 from orchestrator.load.signing import find_signing_mistakes
 from orchestrator.load.words import hint
 from orchestrator.model import RESERVED_HOSTS, Host, Lab, Site
@@ -34,7 +35,8 @@ def find_mistakes(
         (check.roots, ("sites", "hosts", "zones")),
         (check.users, ("users",)),
         (check.aliases, ()),
-        (check.lists, ("users",)),
+        (check.mail_names, ("users",)),
+        (check.mail_hosts, ("sites", "hosts", "run", "users", "zones", "records")),
         (check.ports, ()),
         (check.served_zones, ("sites", "hosts", "zones")),
         (check.site_domains, ("sites", "hosts", "zones")),
@@ -116,20 +118,13 @@ class _Check:
                     text = f"host {host.name}: alias {alias} is {what}"
                     yield place, f"{text}; another would be right"
 
-    def lists(self) -> Iterator[Mistake]:
-        """Find members of lists who do not exist, and lists with a user's name."""
-        for site in self._lab.sites:
-            names = [user.name for user in site.users]
-            for name, members in site.lists:
-                place = self._at(site.place, "list", site.name, name)
-                if name in names:
-                    text = f"list {name} has the name of a user"
-                    yield place, f"{text}; another would be right"
-                for member in members:
-                    if member not in names:
-                        at = self._at(place, "member", site.name, name, member)
-                        text = f"list {name}: {member} is no user of site {site.name}"
-                        yield at, f"{text}; {hint(member, names)}"
+    def mail_names(self) -> Iterator[Mistake]:
+        """Find names for mail that are taken, and members of lists who are nobody."""
+        yield from find_name_mistakes(self._lab, self._places)
+
+    def mail_hosts(self) -> Iterator[Mistake]:
+        """Find hosts for mail without those that they need."""
+        yield from find_host_mistakes(self._lab)
 
     def ports(self) -> Iterator[Mistake]:
         """Find ports of this computer that lead to two hosts."""

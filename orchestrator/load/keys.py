@@ -80,15 +80,19 @@ SITE: Keys = {
     },
     "users": names("The people here, with accounts.", words.USER, "user"),
     "lists": names(
-        "Names for several people.",
+        "Names for several people, which mail to all of them goes to.",
         words.USER,
-        several("The members.", {"type": "string"}),
+        several("The members: users, or addresses.", {"type": "string"}),
     ),
     "hosts": names("The machines here.", words.LABEL, "host"),
 }
 USER: Keys = {
-    "password": text("The password for all services."),
+    "password": text("The password for mail, and all other services."),
     "name": text("The full name."),
+    "alias": several(
+        "More names that mail comes to, beside the user's own.",
+        text("", words.MAIL_NAME),
+    ),
 }
 HOST: Keys = {
     "run": choice("What it is", RUNS),

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import PurePosixPath
 
+from orchestrator.logins import prepare
 from orchestrator.model import Port
 
 LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 section 2.1, lower case
@@ -18,11 +19,17 @@ ZONE_LABEL = "[a-z0-9_/]([a-z0-9_/-]{0,61}[a-z0-9_/])?"  # `_tcp`, RFC 2317 `0/2
 ZONE = rf"\.|{ZONE_LABEL}(\.{ZONE_LABEL})*\.?"
 USER = "[a-z_][a-z0-9_-]{0,31}"  # useradd(8)
 NODE = rf"{LABEL}(\.{LABEL})?"
+MAIL_NAME = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"  # RFC 5321 section 4.1.2, lower case, plain
+ATOM = "[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]+"  # RFC 5322 section 3.2.3
+ADDRESS = rf"{ATOM}(\.{ATOM})*@{DOMAIN}"
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
 SIZE = "[0-9]+[KMGkmg]?"
 TARGET = "/[^:]*"  # engines take what stands behind a colon for options
 PORT = r"(([0-9.]+:)?[0-9]+:)?[0-9]+"
 LONGEST_DOMAIN = 189  # with a host's name of 63 before it the 253 of RFC 1035
+LONGEST_NAME = 64  # before the @ of an address (RFC 5321 section 4.5.3.1.1)
+LONGEST_ADDRESS = 254
+LONGEST_PASSWORD = 1024  # octets
 LONGEST_ZONE = 243  # with `.transfer` after it the 253 of RFC 1035
 LONGEST_HASHED = 220  # with a label of 32 before it, a name's hash (RFC 5155)
 MOST_SHOWN = 60  # characters of a word in a message
@@ -98,6 +105,10 @@ domain = _match(DOMAIN, "a domain name", "one such as campus.edu", LONGEST_DOMAI
 variable = _match(VARIABLE, "a variable's name", "one such as TZ", 255)
 node = _match(NODE, "a host", "HOST or HOST.SITE, as in resolver.isp,", 127)
 _user = _match(USER, "a user's name", "one such as alice")
+mail_name = _match(MAIL_NAME, "a name for mail", "one such as alice.l", LONGEST_NAME)
+_mail_address = _match(
+    ADDRESS, "an address for mail", "one such as bob@bookshop.com", LONGEST_ADDRESS
+)
 _zone = _match(ZONE, "a zone", "one such as campus.edu or '.'", LONGEST_ZONE)
 
 
@@ -119,7 +130,19 @@ def password(text: str) -> str:
     """Read a password: one line that is not empty."""
     if not text or not text.isprintable():
         raise ValueError("this is not one line of text; wonderland would be right")
+    if len(text.encode("utf-8", "replace")) > LONGEST_PASSWORD:
+        raise ValueError(f"more than {LONGEST_PASSWORD} octets; fewer would be right")
+    try:
+        prepare(text)
+    except ValueError as error:
+        raise ValueError(f"there is {error}; plain letters would be right") from error
     return text
+
+
+def member(text: str) -> str:
+    """Read a member of a list: the name of a user, or an address."""
+    name, at, domain = text.rpartition("@")
+    return _mail_address(f"{name}@{domain.lower()}") if at else line(text)
 
 
 def line(text: str) -> str:

@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator
 from html import escape
+from pathlib import PurePosixPath
 
 from orchestrator.files import File
 from orchestrator.keys import Keys, ZoneKeys
 from orchestrator.model import Host, Lab, Site
 from orchestrator.names import Authority
-from orchestrator.plan import CONFIG, SERVICE_UID, SERVICES, Node, Plan
+from orchestrator.plan import CONFIG, SERVICE_UID, SERVICES, Node, Plan, web_server
 from orchestrator.render.accounts import render_accounts, user_ids
+from orchestrator.render.mail import mail_page_files
+from orchestrator.render.programs import program_files
 from orchestrator.render.settings import (
     CERTIFICATE,
     CERTIFICATE_KEY,
+    DKIM,
     LAB_PAGES,
     OWN_PAGES,
     SECRETS,
     SIGNING,
     ZONES,
+    dkim_file,
+    pages_root,
     render_settings,
     secret_file,
     signing_file,
@@ -76,8 +82,11 @@ def _host(lab: Lab, plan: Plan, keys: Keys, site: Site, host: Host) -> Iterator[
         yield File(f"{CONFIG}/settings.json", text.encode())
     if host.run == "dns":
         yield from _zones(lab, plan, keys, node)
-    elif host.run == "http" and not host.files:
-        yield from _page(site, host)
+    elif host.run == "http":
+        yield from _pages(lab, plan, site, host)
+    elif host.run == "smtp":
+        yield File(DKIM, mode=0o755, is_directory=True)
+        yield _secret(dkim_file(site.domain), keys.mail[site.domain].dkim)
     elif host.run == "client":
         yield from _client(lab, plan, keys, site, node)
 
@@ -117,6 +126,22 @@ def _secret(path: str, data: bytes, owner: int = SERVICE_UID) -> File:
     return File(path, data, mode=0o400, uid=owner, gid=owner)
 
 
+def _pages(lab: Lab, plan: Plan, site: Site, host: Host) -> Iterator[File]:
+    """Yield the lab's own page where the author has none, and those about mail."""
+    if not host.files:
+        yield from _page(site, host)
+    if host != web_server(site):
+        return
+    root = pages_root(host)
+    folders = {root: None}
+    for path, text in mail_page_files(lab, plan, site):
+        for folder in reversed(PurePosixPath(root, path).parents):
+            if folder.is_relative_to(root) and str(folder) not in folders:
+                folders[str(folder)] = None
+                yield File(str(folder), mode=0o755, is_directory=True)
+        yield File(f"{root}/{path}", text.encode())
+
+
 def _page(site: Site, host: Host) -> Iterator[File]:
     page = PAGE.format(
         domain=escape(site.domain),
@@ -141,6 +166,18 @@ def _client(lab: Lab, plan: Plan, keys: Keys, site: Site, node: Node) -> Iterato
     yield File(f"{CONFIG}/bind.keys", _anchors(plan, keys).encode())
     yield from _own_zone(plan, keys, site, node)
     yield from render_accounts(site.users)
+    yield from _programs(plan, site)
+
+
+def _programs(plan: Plan, site: Site) -> Iterator[File]:
+    """Yield what sets up the mail programs of everybody at a client's site."""
+    ids = user_ids(site.users)
+    for domain in plan.mail:
+        for user in site.users if domain.site == site.name else ():
+            home, own = f"/home/{user.name}", ids[user.name]
+            yield File(f"{home}/Mail", mode=0o700, uid=own, gid=own, is_directory=True)
+            for name, text in program_files(plan, domain, user).items():
+                yield File(f"{home}/{name}", text.encode(), 0o600, own, own)
 
 
 def _anchors(plan: Plan, keys: Keys) -> str:

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+from orchestrator.dkim import SELECTOR
 from orchestrator.keys import Keys
+from orchestrator.mail import choose_postmaster
 from orchestrator.model import PARENT_FAULTS, Host, Json, Lab
 from orchestrator.names import Authority, enclosing, file_stem, parent, stem
 from orchestrator.plan import CONFIG, Node, Plan
@@ -15,6 +18,7 @@ LAB_PAGES = f"{CONFIG}/www"
 CERTIFICATE = f"{CONFIG}/tls/cert.pem"
 CERTIFICATE_KEY = f"{CONFIG}/tls/key.pem"
 SLOWEST = 60  # seconds until the last server has a change, at the most
+DKIM = f"{CONFIG}/dkim"
 ZONES, SECRETS, SIGNING = f"{CONFIG}/zones", f"{CONFIG}/tsig", f"{CONFIG}/dnssec"
 TLS: Mapping[str, Json] = {"certificate": CERTIFICATE, "key": CERTIFICATE_KEY}
 
@@ -44,6 +48,7 @@ def render_settings(lab: Lab, plan: Plan, keys: Keys, host: Host) -> str:
         "name": host.fqdn,
         "addresses": [str(own.v4), str(own.v6)],
         **MAKERS[host.run](plan, keys, host, node),
+        **(_mail(lab, plan, keys, host, node) if host.run in MAIL else {}),
     }
     return json.dumps({**derived, **host.settings}, indent=2, sort_keys=True) + "\n"
 
@@ -139,4 +144,62 @@ def pages_root(host: Host) -> str:
     return targets[0] if targets else LAB_PAGES
 
 
-MAKERS: Mapping[str, Any] = {"dns": _dns, "resolver": _resolver, "http": _http}
+def dkim_file(domain: str) -> str:
+    """Return where a mail server has the key that signs a domain's mail."""
+    return f"{DKIM}/{domain}.pem"
+
+
+def _smtp(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
+    network = plan.network(node.site)
+    domain = next(one for one in plan.mail if node.key in one.servers)
+    return {
+        "authority": f"{CONFIG}/ca.crt",
+        "resolvers": [str(address) for address in node.dns],
+        "networks": [str(network.subnet4), str(network.subnet6)],
+        "mailboxes": [_reach(plan, key) for key in (domain.mailbox,) if key],
+        "dkim": {"selector": SELECTOR, "key": dkim_file(domain.domain)},
+    }
+
+
+def _reach(plan: Plan, key: str) -> Json:
+    node = plan.node(key)
+    own = node.addresses
+    return {"name": node.fqdn, "addresses": [str(own.v4), str(own.v6)]}
+
+
+def _mailbox(plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
+    domain = next(one for one in plan.mail if one.site == host.site)
+    servers = [plan.node(key).addresses for key in domain.servers]
+    clients: list[Json] = [str(one) for own in servers for one in (own.v4, own.v6)]
+    return {"lmtp_clients": clients}
+
+
+def _mail(lab: Lab, plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str, Json]:
+    """Say what all hosts for mail are told: whose mail it is, and who may log in."""
+    site = lab.site(host.site)
+    logins = keys.mail[site.domain].logins
+    users: list[Json] = [
+        {
+            "name": user.name,
+            "full_name": user.full_name,
+            "aliases": [*user.aliases],
+            **asdict(logins[user.name]),
+        }
+        for user in site.users
+    ]
+    state = node.state[1] if node.state else ""
+    told = {"domain": site.domain, "state": state, "users": users, **TLS}
+    if host.run == "smtp":
+        told["lists"] = {name: [*members] for name, members in site.lists}
+        told["postmaster"] = choose_postmaster(site)
+    return told
+
+
+MAIL = ("mailbox", "smtp")
+MAKERS: Mapping[str, Any] = {
+    "dns": _dns,
+    "http": _http,
+    "mailbox": _mailbox,
+    "resolver": _resolver,
+    "smtp": _smtp,
+}

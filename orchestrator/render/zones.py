@@ -2,10 +2,11 @@
 
 SOA, NS, glue, A, AAAA, CNAME and PTR records, and the delegations that make one tree
 of all zones (RFC 1034 section 4.2); DS records, by which each zone vouches for the keys
-of those below (RFC 4035 section 2.4), and TLSA records for the keys of web servers.
+of those below (RFC 4035 section 2.4), and TLSA records for the keys of web and mail
+servers.  What is for mail stands in `mail`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -13,11 +14,14 @@ from orchestrator.dnssec import spoil_ds, write_tlsa
 from orchestrator.keys import Keys
 from orchestrator.model import Lab, Site
 from orchestrator.names import INVERSE, Authority, enclosing, is_inside
-from orchestrator.plan import Node, Plan, web_server
+from orchestrator.plan import Node, Plan, mail_pages, web_server
 from orchestrator.records import kind, parse_record, plain
+from orchestrator.render.mail import mail_facts
 
 SERIAL = 1
 REFRESH, RETRY, EXPIRE, MINIMUM = 3600, 600, 1_209_600, 300  # seconds
+# The ports at which DANE vouches for a server's key (RFC 6698, RFC 7672).
+VOUCHED: Mapping[str, int] = {"http": 443, "smtp": 25}
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,10 @@ class _Zone:
         self._origin = authority.origin
         self._zones = [one.origin for one in plan.authorities]
         self._added = list(_added(lab, authority.origin))
-        self._web = {  # that have the certificate of the lab's making
-            host.node
+        self._vouched = {  # that have the certificate of the lab's making
+            host.node: VOUCHED[host.run]
             for host in lab.hosts()
-            if host.run == "http" and "certificate" not in host.settings
+            if host.run in VOUCHED and "certificate" not in host.settings
         }
 
     def records(self) -> Iterator[Record]:
@@ -69,6 +73,7 @@ class _Zone:
         replaced = {(one.owner, one.type) for one in self._added}
         derived = [*self._top(), *self._names(), *self._inverse(), *self._delegations()]
         kept = [one for one in derived if (one.owner, one.type) not in replaced]
+        kept += self._mail()
         glue = self._glue([*kept, *self._added])
         yield from dict.fromkeys([*kept, *glue, *self._added])
 
@@ -89,19 +94,39 @@ class _Zone:
         """Yield the addresses and further names of all nodes in this zone."""
         for site in self._lab.sites:
             web = web_server(site)
-            if web is not None and self._is_home(site.domain):
-                yield from self._node(site.domain, self._plan.node(web.node))
+            if web is not None:
+                for name in (site.domain, *self._mail_pages(site)):
+                    if self._is_home(name):
+                        yield from self._node(name, self._plan.node(web.node))
             for node in self._plan.nodes:
                 if node.site == site.name and self._is_home(node.fqdn):
                     yield from self._node(node.fqdn, node)
             yield from self._aliases(site)
 
     def _node(self, name: str, node: Node) -> Iterator[Record]:
-        """Yield a node's addresses, and what vouches for a web server's key."""
+        """Yield a node's addresses, and what vouches for its key."""
         yield from _addresses(name, node)
-        if node.key in self._web and self._authority.signing:
+        if node.key in self._vouched and self._authority.signing:
             certificate, _ = self._keys.certificates[node.key]
-            yield Record(f"_443._tcp.{name}", "TLSA", write_tlsa(certificate))
+            owner = f"_{self._vouched[node.key]}._tcp.{name}"
+            yield Record(owner, "TLSA", write_tlsa(certificate))
+
+    def _mail_pages(self, site: Site) -> Iterator[str]:
+        """Yield the web server's names for mail that the author does not use."""
+        used = {one.owner for one in self._added}
+        yield from (name for name in mail_pages(site) if name not in used)
+
+    def _mail(self) -> Iterator[Record]:
+        """Yield what is known about mail, but for what the author says otherwise."""
+        said = {(one.owner, one.type) for one in self._added if one.type != "TXT"}
+        texts = {(one.owner, _tag(one.data)) for one in self._added}
+        for fact in mail_facts(self._lab, self._plan, self._keys):
+            is_alone = (fact.owner, "CNAME") in said
+            is_said = (fact.owner, fact.type) in said
+            if fact.type == "TXT":
+                is_said = (fact.owner, _tag(fact.data)) in texts
+            if self._is_home(fact.owner) and not is_said and not is_alone:
+                yield Record(*fact)
 
     def _aliases(self, site: Site) -> Iterator[Record]:
         """Yield a CNAME for each alias; where it could not stand alone, addresses."""
@@ -151,6 +176,11 @@ class _Zone:
             )
             if node.fqdn in wanted and is_below:
                 yield from _addresses(node.fqdn, node)
+
+
+def _tag(data: str) -> str:
+    """Return what tells one text of a name from others: the word it begins with."""
+    return data.strip('"').partition(";")[0].partition(" ")[0].lower()
 
 
 def _added(lab: Lab, origin: str) -> Iterator[Record]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from orchestrator.dnssec import NUMBERS
 from orchestrator.errors import Place
-from orchestrator.keys import Keys, SigningKeys, ZoneKeys
+from orchestrator.keys import Keys, MailKeys, SigningKeys, ZoneKeys
+from orchestrator.logins import Login
 from orchestrator.model import Host, Interface, Lab, Site, User
 from orchestrator.names import Signing
 from orchestrator.plan import Plan
@@ -92,7 +93,15 @@ def plain_keys(plan: Plan) -> Keys:
         ssh_hosts={},
         login_public=b"",
         zones={one.origin: _zone_keys(one.signing) for one in plan.authorities},
+        mail={one.domain: _mail_keys(one.users) for one in plan.mail},
     )
+
+
+def _mail_keys(users: Iterable[User]) -> MailKeys:
+    logins = {
+        user.name: Login("c2FsdA==", 4096, "c3RvcmVk", "c2VydmVy") for user in users
+    }
+    return MailKeys(b"a private key", "v=DKIM1; k=rsa; p=" + "AB" * 196, logins)
 
 
 def _zone_keys(signing: Signing | None) -> ZoneKeys:

@@ -411,6 +411,55 @@ def test_anchors_and_merges_work_everywhere(load: Load) -> None:
     assert hosts["two.campus"].memory == 8 << 20
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_hosts("mx: {run: smtp}", "mail: {run: mailbox}"),
+        with_hosts("mx: {run: smtp, settings: {mailboxes: []}}"),
+        with_hosts("mail: {run: mailbox, settings: {lmtp_clients: [192.0.2.1]}}"),
+        with_hosts("mx: {run: smtp}") + "zones: {campus.edu: {records: '@ MX 0 .'}}\n",
+        with_site("lists: {all: [alice, any@edu, Bob.X+y@Other.example]}"),
+    ],
+    ids=["both", "own-mailboxes", "own-servers", "sends-only", "members"],
+)
+def test_a_site_may_have_mail_as_it_likes(load: Load, text: str) -> None:
+    """Only what cannot be meant is refused."""
+    assert load(text)
+
+
+def test_mail_without_any_name_server_is_told_for_each_host(mistakes: Mistakes) -> None:
+    """Mail servers find one another by names alone."""
+    text = BASE.replace(
+        'dns, zones: [".", arpa, net, edu, servers.net, campus.edu]', "http"
+    )
+    text = text.replace("{run: resolver}", "{run: http}")
+
+    found = mistakes(f"{text}      mx: {{run: smtp}}\n      mail: {{run: mailbox}}\n")
+
+    assert found == [
+        (
+            17,
+            "host mx: nobody serves zone campus.edu, so no mail finds it; "
+            "zones: [campus.edu] at a run: dns would be right",
+        ),
+        (
+            17,
+            "host mx: there is no resolver to ask for other mail servers; "
+            "one host with run: resolver would be right",
+        ),
+    ]
+
+
+def test_names_for_mail_are_kept_as_written(load: Load) -> None:
+    """Aliases and lists lead to people; a domain has no case."""
+    text = with_site("lists: {all: [alice, Any.One@OTHER.example]}")
+
+    campus = load(text.replace("builder", "builder, alias: [b.x, rob]")).site("campus")
+
+    assert campus.lists == (("all", ("alice", "Any.One@other.example")),)
+    assert campus.users[1].aliases == ("b.x", "rob")
+
+
 def test_keys_with_x_are_the_user_s_own(load: Load) -> None:
     """A place for anchors and notes, in every section."""
     text = with_site("x-note: {any: [thing]}", "router: {x-note: 1}")
@@ -597,7 +646,8 @@ WRONG = {
     "settings-of-a-client": (
         with_hosts("two: {run: client, settings: {}}"),
         17,
-        "settings: run: client takes none; run: dns or http or resolver would",
+        "settings: run: client takes none; "
+        "run: dns or http or mailbox or resolver or smtp would",
     ),
     # Wrong kinds of nodes
     "sites-a-list": (
@@ -1070,6 +1120,88 @@ WRONG = {
         with_site("lists:", "  all:", "  - alice", "  - rob"),
         13,
         "list all: rob is no user of site campus; did you mean bob?",
+    ),
+    "member-elsewhere": (
+        with_site(
+            "lists: {all: [alice, x@other.example, bib@campus.edu]}",
+            "hosts: {mx: {run: smtp}, mail: {run: mailbox}}",
+        ).replace(
+            "    hosts:\n      www: {run: http}\n      pc:", "    x-hosts:\n      pc:"
+        ),
+        10,
+        "list all: bib@campus.edu is nobody: there is no such name at campus.edu; "
+        "did you mean bob?",
+    ),
+    "member-no-address": (
+        with_site("lists: {all: ['a b@other.example']}"),
+        10,
+        "list all: 'a b@other.example' is not an address for mail; "
+        "one such as bob@bookshop.com would be right",
+    ),
+    "alias-of-a-user-is-a-user": (
+        BASE.replace("builder", "builder, alias: alice"),
+        13,
+        "user bob: alias alice is a user already; another would be right",
+    ),
+    "alias-of-a-user-is-a-list": (
+        with_site("lists: {all: [alice]}").replace(
+            "builder", "builder, alias: [b, all]"
+        ),
+        14,
+        "user bob: alias all is a list already; another would be right",
+    ),
+    "alias-of-two-users": (
+        BASE.replace("builder", "builder, alias: x").replace("land", "land, alias: x"),
+        13,
+        "user bob: alias x is an alias of alice already; another would be right",
+    ),
+    "alias-of-a-user-twice": (
+        BASE.replace("builder", "builder, alias: [x, x]"),
+        13,
+        "alias of a user 'x' is named twice; once would be right",
+    ),
+    "alias-no-name": (
+        BASE.replace("builder", "builder, alias: b..x"),
+        13,
+        "user bob: alias: 'b..x' is not a name for mail; "
+        "one such as alice.l would be right",
+    ),
+    "password-of-two-directions": (
+        BASE.replace("builder", "'\u0627b'"),
+        13,
+        "user bob: password: there is a mixture of two directions of writing; ",
+    ),
+    "password-too-long": (
+        BASE.replace("builder", "b" * 1025),
+        13,
+        "user bob: password: more than 1024 octets; fewer would be right",
+    ),
+    # Hosts for mail
+    "nobody-keeps-mail": (
+        with_hosts("mx: {run: smtp}"),
+        17,
+        "host mx: nobody keeps the mail of the users of site campus; "
+        "one more host, mail: {run: mailbox}, would be right",
+    ),
+    "nobody-brings-mail": (
+        with_hosts("mail: {run: mailbox}"),
+        17,
+        "host mail: site campus has no mail server to bring it anything; "
+        "one more host, mx: {run: smtp}, would be right",
+    ),
+    "two-mailboxes": (
+        with_hosts("mx: {run: smtp}", "mail: {run: mailbox}", "box: {run: mailbox}"),
+        19,
+        "host box: host mail keeps the mail of site campus already; "
+        "one alone would be right",
+    ),
+    "nobody-to-ask-for-mail": (
+        with_hosts("mx: {run: smtp}", "mail: {run: mailbox}").replace(
+            "resolver: {run: resolver}", "x: {run: http}"
+        ),
+        17,
+        "host mx: there is no resolver to ask for other mail servers; "
+        "one host with run: resolver would be right",
     ),
     "member-twice": (
         with_site("lists: {all: [bob, bob]}"),

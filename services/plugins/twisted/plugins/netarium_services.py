@@ -11,3 +11,12 @@ resolver = ServiceMaker(
 http = ServiceMaker(
     "lab-http", "services.http.service", "Serve a site's pages.", "lab-http"
 )
+smtp = ServiceMaker(
+    "lab-smtp", "services.smtp.service", "Take mail and pass it on.", "lab-smtp"
+)
+mailbox = ServiceMaker(
+    "lab-mailbox",
+    "services.mailbox.service",
+    "Keep mail for its readers.",
+    "lab-mailbox",
+)
