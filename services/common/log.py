@@ -5,6 +5,8 @@ import sys
 from datetime import datetime, timezone
 from typing import Any
 
+ENCODE = json.JSONEncoder(default=str).encode  # `json.dumps` would make one each time
+
 
 def log(event: str, *, level: str = "info", **fields: Any) -> None:
     """Write one event with its fields; ``time`` is UTC in milliseconds.
@@ -14,7 +16,7 @@ def log(event: str, *, level: str = "info", **fields: Any) -> None:
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     line = {"time": f"{now[:-6]}Z", "level": level, "event": event, **fields}
     try:
-        sys.stdout.write(json.dumps(line, default=str) + "\n")
+        sys.stdout.write(ENCODE(line) + "\n")
         sys.stdout.flush()
     except (BrokenPipeError, ValueError):
         return

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
@@ -50,6 +51,7 @@ class Smtp(protocol.Protocol):
         self._stream = stream
         self._owner = factory
         self._replies: list[bytes] = []
+        self._socket: Any = None
         self._is_busy = False
         self._is_advancing = False
         self._is_paused = False
@@ -61,6 +63,8 @@ class Smtp(protocol.Protocol):
         no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if no_delay is not None:
             no_delay(True)
+            if not self._session.client.is_encrypted:
+                self._socket = getattr(self.transport, "socket", None)
         self._owner.sessions.add(self)
         self._await(self._owner.reception.connected(self._session.client), self._greet)
         self._advance()
@@ -156,9 +160,22 @@ class Smtp(protocol.Protocol):
         self._advance()
 
     def _flush(self) -> None:
-        if self._replies:
-            self.transport.write(b"".join(self._replies))
-            self._replies.clear()
+        """Send replies: at once, and only what does not go out so by the reactor.
+
+        A session is a game of question and answer; a turn of the reactor for each reply
+        would cost as much as all the rest of it.
+        """
+        if not self._replies:
+            return
+        data = b"".join(self._replies)
+        self._replies.clear()
+        if self._socket is not None:
+            with suppress(OSError):
+                data = data[self._socket.send(data) :]
+            if not data:
+                return
+            self._socket = None
+        self.transport.write(data)
 
     def _look_ahead(self) -> None:
         """Set the clock for what is to come next."""
@@ -181,6 +198,7 @@ class Smtp(protocol.Protocol):
         Somebody on the way could have added it; as a handshake it is worth nothing.
         """
         rest = self._stream.take_rest()
+        self._socket = None
         self._session.start_over("")
         self.deadline = self._owner.now() + self._owner.limits.idle
         start_tls(self, self._owner.tls(), clock=self._owner.reactor)
@@ -236,7 +254,9 @@ class SmtpFactory(protocol.ServerFactory):
 
     noisy = False
 
-    def __init__(self, host: "Host", *, is_submission: bool, is_encrypted: bool):
+    def __init__(
+        self, host: "Host", *, is_submission: bool = False, is_encrypted: bool = False
+    ) -> None:
         self._host = host
         self._is_submission = is_submission
         self._is_encrypted = is_encrypted
@@ -327,3 +347,29 @@ class Host:
         """End all sessions: the server stops."""
         for one in list(self.sessions):
             one.end(replies.CLOSING)
+
+
+class Asker(protocol.Protocol):
+    """Asks a mail server for its greeting, and leaves."""
+
+    transport: Any
+
+    def __init__(self, on_greeting: Callable[[str], None]) -> None:
+        self._on_greeting: Callable[[str], None] | None = on_greeting
+        self._seen = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the first line."""
+        self._seen = (self._seen + data)[:512]
+        if b"\n" in self._seen:
+            self.transport.write(b"QUIT\r\n")
+            self._tell()
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        """Tell what there was, if no line has come."""
+        self._tell()
+
+    def _tell(self) -> None:
+        tell, self._on_greeting = self._on_greeting, None
+        if tell is not None:
+            tell(self._seen.partition(b"\r\n")[0].decode("ascii", "replace"))

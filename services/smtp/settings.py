@@ -114,4 +114,5 @@ class Settings:
     checks: Checks = Checks()
     retry: Retry = Retry()
     tells_names: bool = True
+    control: str = "netarium"
     log_sessions: bool = True
