@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 
+class QueueFull(Exception):  # noqa: N818 - a state, not a mistake
+    """There is no room for another message now; the client may try later."""
+
+
 @dataclass(frozen=True)
 class Recipient:
     """One who shall get the message, and when the sender wants to hear of it.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from services.common.log import log
 from services.smtp import replies
 from services.smtp.address import Address
-from services.smtp.envelope import Envelope
+from services.smtp.envelope import Envelope, QueueFull
 from services.smtp.replies import Reply
 from services.smtp.session import Session
 from services.smtp.sorting import Sorted, name_recipient, sort
@@ -31,10 +31,6 @@ class Verdict(NamedTuple):
 
     header: bytes = b""
     refusal: Reply | None = None
-
-
-class QueueFull(Exception):  # noqa: N818 - no error of ours
-    """There is no room for another message now."""
 
 
 class Queue(Protocol):

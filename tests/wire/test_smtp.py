@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from services.common.tls import Credentials, start_tls
-from services.smtp.envelope import Envelope
+from services.smtp.envelope import Envelope, QueueFull
 from services.smtp.protocol import FAREWELL, Host, SmtpFactory
-from services.smtp.reception import QueueFull, Reception, Verdict
+from services.smtp.reception import Reception, Verdict
 from services.smtp.replies import Reply
 from services.smtp.settings import Limits
 from services.smtp.talk import Ask
