@@ -20,7 +20,7 @@ from orchestrator.errors import LabError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.control import Control
-    from orchestrator.nameservers import Reply
+    from orchestrator.servers import Reply
 
 # What follows a node's name belongs to the command that is run there.
 INNER = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -440,7 +440,7 @@ def dump(control: "Control", zone: str, at: str | None) -> None:
     """
     if at is None:
         _print_replies(control.tell_primary("dump", zone))
-    _print_replies(control.tell_server(at, ["dump", zone], "dns"))
+    _print_replies(control.tell_node(at, ["dump", zone], "dns"))
 
 
 @dns.command()
@@ -451,7 +451,7 @@ def stats(control: "Control", node: str) -> None:
 
     Example: lab dns stats resolver
     """
-    _print_replies(control.tell_server(node, ["stats"], "dns", "resolver"))
+    _print_replies(control.tell_node(node, ["stats"], "dns", "resolver"))
 
 
 @dns.command(context_settings=INNER)
@@ -467,7 +467,7 @@ def cache(control: "Control", node: str, action: str, words: Sequence[str]) -> N
     Example: lab dns cache resolver flush --tree bookshop.com
     """
     told = ["cache", action, *words]
-    _print_replies(control.tell_server(node, told, "resolver"))
+    _print_replies(control.tell_node(node, told, "resolver"))
 
 
 @dns.command()
@@ -483,7 +483,7 @@ def trust(control: "Control", node: str, action: str, names: Sequence[str]) -> N
     Example: lab dns trust resolver add bookshop.com
     """
     told = ["trust", action, *names]
-    _print_replies(control.tell_server(node, told, "resolver"))
+    _print_replies(control.tell_node(node, told, "resolver"))
 
 
 @dns.command()
@@ -495,7 +495,138 @@ def trace(control: "Control", node: str, switch: str) -> None:
 
     Example: lab dns trace resolver on
     """
-    _print_replies(control.tell_server(node, ["trace", switch], "resolver"))
+    _print_replies(control.tell_node(node, ["trace", switch], "resolver"))
+
+
+# Mail
+
+
+@main.group(cls=Group)
+def mail() -> None:
+    """Look into mail servers and mailboxes, and tell them what to do."""
+
+
+any_node_argument = click.argument(
+    "node", required=False, shell_complete=_complete_node
+)
+message_argument = click.argument("message", metavar="ID")
+
+
+@mail.command()
+@any_node_argument
+@click.pass_obj
+def queue(control: "Control", node: str | None) -> None:
+    """List the messages that wait at a mail server, or at all of them.
+
+    Example: lab mail queue mx.campus
+    """
+    _print_replies(control.tell_all(node, ["queue", "list"], "smtp"))
+
+
+@mail.command()
+@any_node_argument
+@click.option("--to", "domain", help="Only what is for this domain.")
+@click.pass_obj
+def flush(control: "Control", node: str | None, domain: str | None) -> None:
+    """Try now to deliver what waits, at one mail server or at all of them.
+
+    Example: lab mail flush mx.campus --to bookshop.com
+    """
+    words = ["queue", "flush", *([domain] if domain else [])]
+    _print_replies(control.tell_all(node, words, "smtp"))
+
+
+@mail.command()
+@node_argument
+@message_argument
+@click.pass_obj
+def show(control: "Control", node: str, message: str) -> None:
+    """Print a message that waits, with its envelope and what has been tried.
+
+    Example: lab mail show mx.campus 3F2A9C01
+    """
+    _print_replies(control.tell_node(node, ["queue", "show", message], "smtp"))
+
+
+@mail.command()
+@node_argument
+@message_argument
+@click.pass_obj
+def hold(control: "Control", node: str, message: str) -> None:
+    """Keep a message from being delivered until it is released.
+
+    Example: lab mail hold mx.campus 3F2A9C01
+    """
+    _print_replies(control.tell_node(node, ["queue", "hold", message], "smtp"))
+
+
+@mail.command()
+@node_argument
+@message_argument
+@click.pass_obj
+def release(control: "Control", node: str, message: str) -> None:
+    """Deliver a message that was held.
+
+    Example: lab mail release mx.campus 3F2A9C01
+    """
+    _print_replies(control.tell_node(node, ["queue", "release", message], "smtp"))
+
+
+@mail.command()
+@node_argument
+@message_argument
+@click.pass_obj
+def delete(control: "Control", node: str, message: str) -> None:
+    """Throw a message away; nobody is told.
+
+    Example: lab mail delete mx.campus 3F2A9C01
+    """
+    _print_replies(control.tell_node(node, ["queue", "delete", message], "smtp"))
+
+
+@mail.command("list")
+@any_node_argument
+@click.pass_obj
+def list_mailboxes(control: "Control", node: str | None) -> None:
+    """List the mailboxes of a server, or of all of them.
+
+    Example: lab mail list mail.campus
+    """
+    _print_replies(control.tell_all(node, ["list"], "mailbox"))
+
+
+@mail.command("status")
+@node_argument
+@click.argument("user")
+@click.pass_obj
+def mailbox_status(control: "Control", node: str, user: str) -> None:
+    """Show one user's folders: how many messages they hold, and how many are unseen.
+
+    Example: lab mail status mail.campus alice
+    """
+    _print_replies(control.tell_node(node, ["status", user], "mailbox"))
+
+
+@mail.command()
+@any_node_argument
+@click.pass_obj
+def quota(control: "Control", node: str | None) -> None:
+    """Show how much room mailboxes take, and how much they may.
+
+    Example: lab mail quota
+    """
+    _print_replies(control.tell_all(node, ["quota"], "mailbox"))
+
+
+@mail.command("stats")
+@node_argument
+@click.pass_obj
+def mail_stats(control: "Control", node: str) -> None:
+    """Print a node's counters.
+
+    Example: lab mail stats mx.campus
+    """
+    _print_replies(control.tell_node(node, ["stats"], "smtp", "mailbox"))
 
 
 # The file

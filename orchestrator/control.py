@@ -18,10 +18,11 @@ from orchestrator.world import SeenNode, World
 if TYPE_CHECKING:
     from orchestrator.difference import Change, Wanted
     from orchestrator.doctor import Finding
-    from orchestrator.nameservers import NameServers, Reply
+    from orchestrator.nameservers import NameServers
     from orchestrator.runtime.connection import Client
     from orchestrator.runtime.engine import Engine
     from orchestrator.runtime.images import Images
+    from orchestrator.servers import Reply, Servers
     from orchestrator.status import Status
 
 Step = Callable[[str], None]
@@ -243,6 +244,40 @@ class Control:
         engine = self._engine(client, self._lab_name(client))
         return merge(engine, seen, tail=tail, follow=follow)
 
+    # Services
+
+    def tell_node(
+        self, node: str, words: Sequence[str], *kinds: str
+    ) -> "Sequence[Reply]":
+        """Give a command to one node, which must run one of some kinds of service."""
+        servers = self._servers()
+        return servers.tell(self._need_server(servers, node, kinds), words)
+
+    def tell_all(
+        self, node: str | None, words: Sequence[str], kind: str
+    ) -> "Sequence[Reply]":
+        """Give a command to one node, or to all that run a kind of service."""
+        if node is not None:
+            return self.tell_node(node, words, kind)
+        servers = self._servers()
+        found = servers.all(kind)
+        if not found:
+            text = f"nobody in this lab does that; a host with run: {kind} would"
+            raise UsageError(text)
+        return servers.tell(found, words)
+
+    def _servers(self) -> "Servers":
+        from orchestrator.servers import Servers
+
+        client = self._client()
+        engine = self._engine(client, self._lab_name(client))
+        return Servers(engine, self._world(client).nodes)
+
+    def _need_server(
+        self, servers: "Servers", name: str, kinds: Sequence[str]
+    ) -> list[str]:
+        return servers.need(self._find(self._client(), name), *kinds)
+
     # Name servers
 
     def dns_status(self, target: str | None) -> "Sequence[Reply]":
@@ -279,13 +314,6 @@ class Control:
         found = servers.need_zone(zone)
         return servers.tell(servers.secondaries(found), [command, found.origin])
 
-    def tell_server(
-        self, node: str, words: Sequence[str], *kinds: str
-    ) -> "Sequence[Reply]":
-        """Give a command to one node, which must run one of some kinds of service."""
-        servers = self._name_servers()
-        return servers.tell(self._need_server(servers, node, kinds), words)
-
     def zone_names(self) -> list[str]:
         """List the zones of the lab's file."""
         plan = self._planned()
@@ -299,11 +327,6 @@ class Control:
         engine = self._engine(client, self._lab_name(client))
         zones = plan.authorities if plan else ()
         return NameServers(engine, self._world(client).nodes, zones)
-
-    def _need_server(
-        self, servers: "NameServers", name: str, kinds: Sequence[str]
-    ) -> list[str]:
-        return servers.need(self._find(self._client(), name), *kinds)
 
     # Images
 

@@ -9,8 +9,9 @@ from orchestrator.cli import main
 from orchestrator.control import Control
 from orchestrator.errors import LabError
 from orchestrator.load import load_lab
-from orchestrator.nameservers import PROGRAM, NameServers
+from orchestrator.nameservers import NameServers
 from orchestrator.plan import plan_lab
+from orchestrator.servers import PROGRAM
 from orchestrator.world import SeenNode
 from tests.unit.fakes import FakeEngine
 from tests.unit.labs import POOL
