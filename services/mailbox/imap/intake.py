@@ -68,6 +68,11 @@ class Intake:
         """Count the octets that wait to be looked at."""
         return len(self._buffer)
 
+    @property
+    def is_within(self) -> bool:
+        """Tell whether a command with literals has come in part."""
+        return bool(self._text)
+
     def feed(self, data: bytes) -> None:
         """Take what has come."""
         self._buffer += data

@@ -6,8 +6,10 @@ gives way to other connections every few milliseconds.
 
 from collections import Counter
 from collections.abc import Callable
+from socket import IPPROTO_TCP, TCP_QUICKACK
 from typing import Any
 
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
@@ -51,6 +53,8 @@ class Imap(Protocol, TimeoutMixin):
 
     def connectionMade(self) -> None:
         """Greet, and start the clock."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self.setTimeout(self._factory.login_seconds)
         self.transport.write(self._session.greet())
@@ -62,6 +66,19 @@ class Imap(Protocol, TimeoutMixin):
         self.resetTimeout()
         self._intake.feed(data)
         self._go_on()
+        if self._intake.is_within:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge at once what has come of a literal.
+
+        Many clients send the end of the line by itself, and their kernels hold it back
+        for as long as ours would wait with the acknowledgement: 40 ms a message.
+        """
+        inner = getattr(self.transport, "transport", self.transport)
+        socket = getattr(inner, "socket", None)
+        if socket is not None:
+            socket.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
 
     def _go_on(self) -> None:
         """Do what can be done now, for a while."""

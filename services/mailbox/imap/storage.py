@@ -10,6 +10,12 @@ from typing import Any, Protocol
 
 from services.mailbox.imap.refusal import Refusal
 from services.mailbox.imap.steps import Steps, wait
+from services.mailbox.store.errors import (
+    MailboxExistsError,
+    NoMailboxError,
+    OverQuotaError,
+    StorageError,
+)
 
 Changed = Callable[[Iterable[int], Iterable[int], Iterable[int]], None]
 
@@ -109,22 +115,6 @@ class Mailboxes(Protocol):
 
     def quota(self) -> tuple[int, int]:
         """Return how many octets are used, and allowed; 0 for any number."""
-
-
-class StorageError(Exception):
-    """Something that cannot be done; its text is for the client."""
-
-
-class NoMailboxError(StorageError):
-    """There is no mailbox of that name."""
-
-
-class MailboxExistsError(StorageError):
-    """There is a mailbox of that name already."""
-
-
-class OverQuotaError(StorageError):
-    """The user has no room for that."""
 
 
 CODES = {

@@ -8,8 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from services.mailbox.imap.storage import (
-    Changed,
+from services.mailbox.imap.storage import Changed
+from services.mailbox.store.errors import (
     MailboxExistsError,
     NoMailboxError,
     OverQuotaError,
