@@ -37,6 +37,7 @@ PYTHON = "3.13"  # what Debian 13 has
 REGISTRY_SECONDS = 5.0  # how long a registry may take before the first byte comes
 PULL_SECONDS = 300.0
 # What Python wheels call the platforms of Debian 13 (glibc 2.41), best first.
+UNBUILT = ("authres", "dkimpy", "pyspf")  # Python packages that are published as source only
 PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Files of one image alone; a change to them leaves the others as they are.
@@ -346,7 +347,7 @@ def _mirror() -> list[str]:
 def _download_wheels(client: Client, folder: Path, report: Report) -> None:
     """Fetch the services' Python packages with this computer's own pip.
 
-    It knows the proxies, mirrors and certificates of this place, which a container
+    Those that nobody has built come as they are.  It knows the proxies, mirrors and certificates of this place, which a container
     would not.  Where it fails the build asks an index itself.
     """
     architecture = client.api.version()["Arch"]
@@ -354,7 +355,9 @@ def _download_wheels(client: Client, folder: Path, report: Report) -> None:
     platforms = [f"--platform={name}_{machine}" for name in PLATFORMS]
     command = [
         *(sys.executable, "-m", "pip", "download", "-q", "--no-deps"),
+        "--no-build-isolation",  # setuptools is here
         *("--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"),
+        f"--no-binary={','.join(UNBUILT)}",
         *(f"--python-version={PYTHON}", "--implementation=cp", *platforms),
         *("-d", str(folder), "-r", str(SOURCE / "requirements.lock")),
     ]
