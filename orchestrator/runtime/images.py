@@ -37,7 +37,11 @@ PYTHON = "3.13"  # what Debian 13 has
 REGISTRY_SECONDS = 5.0  # how long a registry may take before the first byte comes
 PULL_SECONDS = 300.0
 # What Python wheels call the platforms of Debian 13 (glibc 2.41), best first.
-UNBUILT = ("authres", "dkimpy", "pyspf")  # Python packages that are published as source only
+UNBUILT = (
+    "authres",
+    "dkimpy",
+    "pyspf",
+)  # Python packages that are published as source only
 PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Files of one image alone; a change to them leaves the others as they are.
