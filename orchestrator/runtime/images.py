@@ -351,8 +351,9 @@ def _mirror() -> list[str]:
 def _download_wheels(client: Client, folder: Path, report: Report) -> None:
     """Fetch the services' Python packages with this computer's own pip.
 
-    Those that nobody has built come as they are.  It knows the proxies, mirrors and certificates of this place, which a container
-    would not.  Where it fails the build asks an index itself.
+    Those that nobody has built come as they are.  It knows the proxies, mirrors and
+    certificates of this place, which a container would not.  Where it fails the build
+    asks an index itself.
     """
     architecture = client.api.version()["Arch"]
     machine = MACHINES.get(architecture, architecture)
