@@ -125,5 +125,6 @@ def parse_parameters(text: str) -> dict[str, str]:
 
 
 def is_hello(text: str) -> bool:
-    """Tell whether a client's name for itself is one, or an address literal."""
-    return len(text) <= LONGEST_DOMAIN and HELLO.fullmatch(text) is not None
+    """Tell whether a computer's name is one, or an address literal; in ASCII both."""
+    is_fit = len(text) <= LONGEST_DOMAIN and text.isascii()
+    return is_fit and HELLO.fullmatch(text) is not None

@@ -12,7 +12,7 @@ from services.smtp.address import Address
 from services.smtp.envelope import Envelope, QueueFull
 from services.smtp.replies import Reply
 from services.smtp.session import Session
-from services.smtp.sorting import Sorted, name_recipient, sort
+from services.smtp.sorting import Sorted, find_needs, name_recipient, sort
 from services.smtp.talk import Ask, Client, Site, Want
 from services.smtp.trace import (
     close_header,
@@ -100,7 +100,7 @@ class Reception:
 
     def _receive(self, client: Client, transaction: Transaction, content: bytes) -> Any:
         """Check a stranger's message, complete and sign a user's, then store it."""
-        envelopes = sort(transaction, self._site.directory)
+        envelopes = sort(transaction, self._site.directory, find_needs(content))
         identity, date = self._queue.new_id(), write_date(int(self._clock()))
         received = self._trace(client, transaction, identity, date)
 

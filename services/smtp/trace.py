@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from ipaddress import ip_address
 
-from services.smtp.address import MAILBOX, Address, parse_mailbox
+from services.smtp.address import MAILBOX, Address, is_hello, parse_mailbox
 from services.smtp.content import split
 from services.smtp.talk import Client
 
@@ -39,7 +39,7 @@ def write_received(
     ``by`` is the keyword of the protocol (RFC 3848); ``recipient`` is given only where
     there is just one, for the others' sake.
     """
-    host = f"{client.host} " if client.host else ""
+    host = f"{client.host} " if client.host and is_hello(client.host) else ""
     source = f"{client.hello} ({host}{write_literal(client.address)})"
     tls = f"\r\n\t(using {client.tls})" if client.tls else ""
     towards = f"\r\n\tfor <{recipient}>" if recipient else ""

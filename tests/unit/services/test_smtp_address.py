@@ -135,6 +135,7 @@ def test_parameters_have_a_form(text: str) -> None:
         ("a b", False),
         ("a(b)", False),
         ("a\r\nb", False),
+        ("b\u00fccher.example", False),
         ("a" * 300, False),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from services.common.accounts import Account
 from services.smtp.address import NOBODY, Address
 from services.smtp.directory import Directory, Mailing, check_lists
-from services.smtp.sorting import name_recipient, sort
+from services.smtp.sorting import Needs, find_needs, name_recipient, sort
 from services.smtp.transaction import (
     MailOptions,
     RcptOptions,
@@ -126,7 +126,7 @@ def test_aliases_lead_to_one_mailbox() -> None:
     """However it is called, once; a tag is kept for the mailbox to sort by."""
     names = ("al@campus.edu", "Alice@campus.edu", "al+x@campus.edu", "a@b.example")
 
-    ((envelope, header),) = sort(transact(*names), DIRECTORY)
+    ((envelope, header),) = sort(transact(*names), DIRECTORY, Needs())
 
     assert header == b""
     assert [one.address for one in envelope.recipients] == [
@@ -140,7 +140,7 @@ def test_aliases_lead_to_one_mailbox() -> None:
         "x@y.example",
         "E",
         "HDRS",
-        True,
+        False,
     )
 
 
@@ -148,7 +148,7 @@ def test_members_of_several_lists_get_one_copy() -> None:
     """Of a message to both, and to some of them by name."""
     transaction = transact("staff@campus.edu", "friends@campus.edu", "bob@campus.edu")
 
-    direct, staff = sort(transaction, DIRECTORY)
+    direct, staff = sort(transaction, DIRECTORY, Needs(True, True))
 
     assert [one.address for one in direct.envelope.recipients] == ["bob@campus.edu"]
     assert staff.envelope.sender == "staff-owner@campus.edu"
@@ -158,12 +158,15 @@ def test_members_of_several_lists_get_one_copy() -> None:
         "dave@bookshop.com",
     ]
     assert staff.envelope.envid is None
+    assert (staff.envelope.is_8bit, staff.envelope.is_utf8) == (True, True)
     assert staff.header.count(b"\r\n") == 3
 
 
 def test_a_notice_to_a_list_brings_no_notice() -> None:
     """RFC 5321 4.5.5: mail from nobody is answered by nobody."""
-    ((envelope, _),) = sort(transact("staff@campus.edu", sender=NOBODY), DIRECTORY)
+    ((envelope, _),) = sort(
+        transact("staff@campus.edu", sender=NOBODY), DIRECTORY, Needs()
+    )
 
     assert envelope.sender == ""
 
@@ -177,3 +180,26 @@ def test_one_recipient_is_named_in_the_trace() -> None:
     assert name_recipient(transact("postmaster"), "campus.edu") == (
         "postmaster@campus.edu"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "needs"),
+    [
+        (b"Subject: x\r\n\r\ny\r\n", Needs()),
+        ("Subject: x\r\n\r\n\u00f6\r\n".encode(), Needs(is_8bit=True)),
+        ("Subject: \u00f6\r\n\r\ny\r\n".encode(), Needs(is_8bit=True, is_utf8=True)),
+    ],
+    ids=["ASCII", "8 bit", "UTF-8"],
+)
+def test_a_message_asks_only_for_what_it_needs(content: bytes, needs: Needs) -> None:
+    """Else servers that could take it would have to refuse it."""
+    assert find_needs(content) == needs
+
+
+def test_addresses_beyond_ascii_are_a_need() -> None:
+    """RFC 6531 3.1: whatever the message itself is like."""
+    transaction = transact("bob@campus.edu", "j\u00f6rg@b.example")
+
+    ((envelope, _),) = sort(transaction, DIRECTORY, Needs())
+
+    assert envelope.is_utf8
