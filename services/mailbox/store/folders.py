@@ -38,6 +38,7 @@ class Mailboxes(Room):
         self._tools = tools
         self._open: dict[str, Mailbox] = {}
         self._validity = 0
+        self._is_counted = False
         self._subscribed: dict[str, None] = {}
         make_folder(root)
         self._read_state()
@@ -74,12 +75,16 @@ class Mailboxes(Room):
 
     # Mailboxes
 
-    def open(self, name: str) -> Mailbox:
-        """Return a mailbox, as it is now; raises `NoMailboxError`."""
+    def open(self, name: str, *, looks: bool = True) -> Mailbox:
+        """Return a mailbox, as it is now; raises `NoMailboxError`.
+
+        Without ``looks`` what other programs did to its files may show later.
+        """
         name = normalise(name)
         mailbox = self._open.get(name)
         if mailbox is not None and mailbox.folder.is_dir():
-            mailbox.refresh()
+            if looks:
+                mailbox.refresh()
             return mailbox
         if mailbox is not None:  # somebody else has removed it
             self._open.pop(name).vanish()
@@ -158,9 +163,10 @@ class Mailboxes(Room):
 
     def used(self) -> int:
         """Add up the octets of all messages."""
-        for name in self.names():
-            if name not in self._open:
-                self.open(name)
+        if not self._is_counted:
+            for name in self.names():
+                self.open(name, looks=False)
+            self._is_counted = True
         return sum(mailbox.octets for mailbox in self._open.values())
 
     def check(self, octets: int) -> None:
