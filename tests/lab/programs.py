@@ -18,6 +18,7 @@ PACKAGES: Mapping[str, str] = {
     "named": "bind9",
     "named-checkzone": "bind9-utils",
     "nsd": "nsd",
+    "nsupdate": "bind9-dnsutils",
     "rsync": "rsync",
     "shellcheck": "shellcheck",
     "ssh": "openssh-client",
