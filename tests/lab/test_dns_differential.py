@@ -99,8 +99,8 @@ Rule = Callable[[Difference], Difference]
 def drop_additional(found: Difference) -> Difference:
     """Set aside what was added to an answer; glue in a referral counts.
 
-    RFC 1034 section 4.3.2: "Using local data only, attempt to add other RRs which may
-    be useful to the additional section of the query."
+    RFC 1034 section 4.3.2, step 6: "Using local data only, attempt to add other RRs
+    which may be useful to the additional section of the query.  Exit."
     """
     return found if found.ours.is_referral else found.set_aside("additional")
 
@@ -122,10 +122,10 @@ def ignore_what_is_cut(found: Difference) -> Difference:
 def insist_on_glue(found: Difference) -> Difference:
     """Take TC for right where a referral's glue does not fit.
 
-    RFC 9471 section 3.1: "When an authoritative server generates a referral response,
-    it MUST include all available glue records for in-domain name servers in the
-    additional section or MUST set TC=1 if constrained by message size."  BIND and NSD
-    leave glue out without a word.
+    RFC 9471 section 3.1: "when a name server generates a referral response, it MUST
+    include all available glue records for in-domain name servers in the additional
+    section", or "MUST set TC=1 if constrained by message size".  BIND and NSD leave
+    glue out without a word.
     """
     is_short = found.ours.is_cut and not found.peer.is_cut
     if not (is_short and found.peer.is_referral and not found.asked.is_stream):
@@ -150,8 +150,9 @@ def choose_for_any(found: Difference) -> Difference:
 def forgive_lost_cd(found: Difference) -> Difference:
     """Expect CD in our reply, whether the peer copies it or not.
 
-    RFC 4035 section 3.1.6: "A security-aware name server MUST copy the CD bit from a
-    query into the corresponding response."  NSD does not.
+    RFC 4035 section 3.1.6: "The CD bit is controlled by resolvers; a security-aware
+    name server MUST copy the CD bit from a query into the corresponding response."  NSD
+    does not.
     """
     peer = replace(found.peer, flags=found.peer.flags | (found.ours.flags & {"CD"}))
     return replace(found, peer=peer)
@@ -197,9 +198,10 @@ def take_aliases_at_their_word(found: Difference) -> Difference:
 def end_loops(found: Difference) -> Difference:
     """Forgive SERVFAIL where aliases lead in a circle.
 
-    RFC 1034 section 3.6.2: "Domain software should not fail when presented with CNAME
-    chains or loops; CNAME chains should be followed and CNAME loops signalled as an
-    error."  The one who follows all of it is the resolver; BIND says SERVFAIL itself.
+    RFC 1034 section 3.6.2: "Of course, by the robustness principle, domain software
+    should not fail when presented with CNAME chains or loops; CNAME chains should be
+    followed and CNAME loops signalled as an error."  The one who follows all of it is
+    the resolver; BIND says SERVFAIL itself.
     """
     aliases = [fact for fact in found.ours.answer if fact[1] == "CNAME"]
     is_circle = {fact[3] for fact in aliases} <= {fact[0] for fact in aliases}
