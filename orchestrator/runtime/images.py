@@ -37,11 +37,6 @@ PYTHON = "3.13"  # what Debian 13 has
 REGISTRY_SECONDS = 5.0  # how long a registry may take before the first byte comes
 PULL_SECONDS = 300.0
 # What Python wheels call the platforms of Debian 13 (glibc 2.41), best first.
-UNBUILT = (
-    "authres",
-    "dkimpy",
-    "pyspf",
-)  # Python packages that are published as source only
 PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Files of one image alone; a change to them leaves the others as they are.
@@ -351,18 +346,15 @@ def _mirror() -> list[str]:
 def _download_wheels(client: Client, folder: Path, report: Report) -> None:
     """Fetch the services' Python packages with this computer's own pip.
 
-    Those that nobody has built come as they are.  It knows the proxies, mirrors and
-    certificates of this place, which a container would not.  Where it fails the build
-    asks an index itself.
+    It knows the proxies, mirrors and certificates of this place, which a container
+    would not.  Where it fails the build asks an index itself.
     """
     architecture = client.api.version()["Arch"]
     machine = MACHINES.get(architecture, architecture)
     platforms = [f"--platform={name}_{machine}" for name in PLATFORMS]
     command = [
         *(sys.executable, "-m", "pip", "download", "-q", "--no-deps"),
-        "--no-build-isolation",  # setuptools is here
         *("--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"),
-        f"--no-binary={','.join(UNBUILT)}",
         *(f"--python-version={PYTHON}", "--implementation=cp", *platforms),
         *("-d", str(folder), "-r", str(SOURCE / "requirements.lock")),
     ]
