@@ -1,0 +1,1 @@
+"""Mail servers side by side: this project's and Postfix."""

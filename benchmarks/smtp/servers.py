@@ -1,0 +1,214 @@
+"""The mail servers of a benchmark, each with a spool of its own on the same disk."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.dns.processes import ROOT, ServerError, choose_port, find_program
+
+START_SECONDS = 30.0
+DOMAIN = "bench.example"
+KIBIBYTES_PER_MEBIBYTE = 1024
+# As Debian sets it up, but for what a benchmark needs: loopback, a spool of its own, as
+# many processes as sessions, and no look-ups.
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/spool
+data_directory = {folder}/data
+maillog_file = {folder}/log
+maillog_file_prefixes = /
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.bench.example
+mydestination =
+mynetworks = 127.0.0.0/8
+relay_domains = bench.example
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+default_process_limit = 100
+smtpd_peername_lookup = no
+smtp_host_lookup = native
+smtpd_client_connection_count_limit = 0
+smtpd_recipient_restrictions = permit_mynetworks, reject
+{more}
+"""
+MASTER = """\
+127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+HOLD = "smtpd_client_restrictions = static:HOLD\n"
+
+
+@dataclass
+class MailServer:
+    """One mail server that runs, and the process that is above all of its own."""
+
+    name: str
+    port: int
+    pid: int
+
+    def memory(self) -> float:
+        """Return the MiB (PSS) of all its processes."""
+        total = 0.0
+        for pid in _family(self.pid):
+            with suppress(OSError):
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                line = next(one for one in text.splitlines() if one.startswith("Pss:"))
+                total += int(line.split()[1]) / KIBIBYTES_PER_MEBIBYTE
+        return total
+
+
+@contextmanager
+def postfix(folder: Path, more: str = HOLD) -> Iterator[MailServer]:
+    """Run Postfix; by default it stores every message and does no more (HOLD)."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    port = choose_port()
+    (folder / "main.cf").write_text(MAIN.format(folder=folder, more=more))
+    (folder / "master.cf").write_text(MASTER.format(port=port))
+    for name in ("spool", "data"):
+        (folder / name).mkdir()
+    owner = pwd.getpwnam("postfix")
+    os.chown(folder / "data", owner.pw_uid, owner.pw_gid)
+    command = [find_program("postfix") or "postfix", "-c", str(folder)]
+    subprocess.run([*command, "set-permissions"], capture_output=True, check=False)
+    _run([*command, "start"])
+    try:
+        _wait(port)
+        pid = int((folder / "spool" / "pid" / "master.pid").read_text())
+        yield MailServer("Postfix", port, pid)
+    finally:
+        subprocess.run([*command, "stop"], capture_output=True, check=False)
+
+
+@contextmanager
+def ours(folder: Path, **settings: object) -> Iterator[MailServer]:
+    """Run this project's server; nobody takes what it has for its users."""
+    folder.mkdir()
+    port = choose_port()
+    account = {
+        "name": "user",
+        "full_name": "",
+        "aliases": [],
+        "salt": "c2FsdA==",
+        "iterations": 4096,
+        "stored_key": "",
+        "server_key": "",
+    }
+    chosen = {
+        "name": "mx.bench.example",
+        "domain": DOMAIN,
+        "state": str(folder),
+        "networks": ["127.0.0.0/8"],
+        "listen": ["127.0.0.1"],
+        "ports": {"relay": port, "submission": choose_port(), "submissions": 0},
+        "users": [account],
+        "mailboxes": [{"name": "mail", "addresses": ["127.0.0.1"], "port": 1}],
+        "control": "",
+        "log_sessions": False,
+        **settings,
+    }
+    file = folder / "settings.json"
+    file.write_text(json.dumps(chosen))
+    log = (folder / "log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.run", "lab-smtp", "--config", str(file)],
+        cwd=ROOT,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        _wait(port, process, folder / "log")
+        yield MailServer("ours", port, process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        log.close()
+
+
+def send(server: MailServer, sessions: int, messages: int, *, is_kept: bool) -> float:
+    """Send messages by smtp-source; return how many were accepted a second."""
+    command = [
+        *(find_program("smtp-source") or "smtp-source", "-4"),
+        *(["-d"] if is_kept else []),
+        *("-s", str(sessions), "-m", str(messages), "-l", "4096"),
+        *("-f", f"sender@{DOMAIN}", "-t", f"user@{DOMAIN}", f"127.0.0.1:{server.port}"),
+    ]
+    started = time.monotonic()
+    _run(command)
+    return messages / (time.monotonic() - started)
+
+
+def clear(folder: Path) -> None:
+    """Throw a spool away."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServerError(f"{' '.join(command)}: {done.stderr or done.stdout}")
+
+
+def _wait(
+    port: int, process: "subprocess.Popen[bytes] | None" = None, log: Path | None = None
+) -> None:
+    """Wait until a server greets."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process is not None and process.poll() is not None:
+            break
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as one:
+            if one.recv(100).startswith(b"220"):
+                one.sendall(b"QUIT\r\n")
+                one.recv(100)
+                return
+        time.sleep(0.05)
+    tail = log.read_text()[-1500:] if log else ""
+    raise ServerError(f"nobody greets at port {port}: {tail}")
+
+
+def _family(pid: int) -> list[int]:
+    """List a process and all that descend from it."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents.setdefault(int(fields[1]), []).append(int(folder.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
