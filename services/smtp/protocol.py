@@ -1,47 +1,37 @@
 """SMTP on Twisted: octets to sessions, replies in order, limits of time and number."""
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from services.common.log import log
 from services.common.tls import start_tls
 from services.smtp import replies
+from services.smtp.host import Host
 from services.smtp.session import Session
 from services.smtp.settings import Limits
-from services.smtp.stream import Budget, Fault, Stream
-from services.smtp.talk import Client, Mode, Said, Site, Want
+from services.smtp.stream import Fault, Stream
+from services.smtp.talk import Client, Mode, Said
 
 MAPPED = "::ffff:"
 LOGIN_LINE = 12_288  # octets, RFC 4954 section 4.5.3.1 of its own
 MOST_WAITING = 65_536  # octets that a client may be ahead of our replies
 FAREWELL = 5.0  # seconds for the client to read the last reply
-SWEEP = 2.0  # seconds between two looks at the clock
 NEVER = float("inf")
 
 
-class Reception(Protocol):
-    """Answers what a session wants to know: at once, or by a Deferred."""
-
-    def connected(self, client: Client) -> Any:
-        """Answer with None, or with the `Reply` to turn the client away with."""
-
-    def answer(self, session: Session, want: Want) -> Any:
-        """Answer as `talk.Ask` says."""
-
-
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, IPushProducer)
 class Smtp(protocol.Protocol):
-    """One connection; while an answer is awaited, nothing further is read from it."""
+    """One connection; while an answer is awaited, nothing further is read from it.
+
+    Nor is it while the client does not take our replies: they would fill the memory.
+    """
 
     transport: Any
 
@@ -53,6 +43,7 @@ class Smtp(protocol.Protocol):
         self._replies: list[bytes] = []
         self._socket: Any = None
         self._is_busy = False
+        self._is_held = False  # until the client takes replies
         self._is_advancing = False
         self._is_paused = False
         self._is_timed = False  # what is awaited now
@@ -65,6 +56,7 @@ class Smtp(protocol.Protocol):
             no_delay(True)
             if not self._session.client.is_encrypted:
                 self._socket = getattr(self.transport, "socket", None)
+        self.transport.registerProducer(self, True)
         self._owner.sessions.add(self)
         self._await(self._owner.reception.connected(self._session.client), self._greet)
         self._advance()
@@ -83,11 +75,24 @@ class Smtp(protocol.Protocol):
         if self._is_ending:
             return
         self._stream.feed(data)
-        if not self._is_busy:
+        if not self._is_busy and not self._is_held:
             self._advance()
         elif len(self._stream) > MOST_WAITING and not self._is_paused:
             self._is_paused = True
             self.transport.pauseProducing()
+
+    def pauseProducing(self) -> None:
+        """Say nothing more: the client does not take it."""
+        self._is_held = True
+
+    def resumeProducing(self) -> None:
+        """Go on: the client has taken what was said."""
+        self._is_held = False
+        self._go_on()
+
+    def stopProducing(self) -> None:
+        """Say nothing more: the client is gone."""
+        self._is_held = True
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         """Make room for another."""
@@ -118,7 +123,7 @@ class Smtp(protocol.Protocol):
         """Read on until something is missing: octets, or an answer."""
         self._is_advancing = True
         session, stream = self._session, self._stream
-        while not self._is_busy:
+        while not self._is_busy and not self._is_held:
             got = READERS[session.mode](stream, session)
             if got is None:
                 break
@@ -152,12 +157,16 @@ class Smtp(protocol.Protocol):
         if self._is_ending:
             return
         self._take(go_on(answer))
-        if self._is_advancing:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what has come meanwhile, then let more come."""
+        if self._is_advancing or self._is_busy or self._is_ending:
             return
-        if self._is_paused:
+        self._advance()
+        if self._is_paused and not self._is_busy and not self._is_held:
             self._is_paused = False
             self.transport.resumeProducing()
-        self._advance()
 
     def _flush(self) -> None:
         """Send replies: at once, and only what does not go out so by the reactor.
@@ -201,7 +210,9 @@ class Smtp(protocol.Protocol):
         self._socket = None
         self._session.start_over("")
         self.deadline = self._owner.now() + self._owner.limits.idle
+        self.transport.unregisterProducer()
         start_tls(self, self._owner.tls(), clock=self._owner.reactor)
+        self.transport.registerProducer(self, True)
         if rest:
             self.transport.dataReceived(rest)
 
@@ -212,6 +223,9 @@ class Smtp(protocol.Protocol):
         self._is_ending = True
         self.deadline = self._owner.now() + FAREWELL
         self._stream.take_rest()
+        self.transport.unregisterProducer()
+        if self._is_paused:
+            self.transport.resumeProducing()
         lose_half = getattr(self.transport, "loseWriteConnection", None)
         if self._session.client.is_encrypted or self._session.has_quit or not lose_half:
             self.transport.loseConnection()
@@ -255,7 +269,7 @@ class SmtpFactory(protocol.ServerFactory):
     noisy = False
 
     def __init__(
-        self, host: "Host", *, is_submission: bool = False, is_encrypted: bool = False
+        self, host: Host, *, is_submission: bool = False, is_encrypted: bool = False
     ) -> None:
         self._host = host
         self._is_submission = is_submission
@@ -285,68 +299,6 @@ class SmtpFactory(protocol.ServerFactory):
     def forget(self, one: Smtp, address: str) -> None:
         """Make room for another session."""
         self._host.forget(one, address)
-
-
-class Host:
-    """What the ports of a mail server share: the site, the sessions, the limits."""
-
-    def __init__(
-        self,
-        site: Site,
-        networks: tuple[str, ...],
-        reception: Reception,
-        tls: Callable[[], Any],
-        reactor: Any,
-    ) -> None:
-        self.site = site
-        self.reception = reception
-        self.tls = tls
-        self.reactor = reactor
-        self.budget = Budget(site.limits.memory)
-        self.sessions: set[Smtp] = set()
-        self._open: Counter[str] = Counter()
-        self._count = 0
-        networks_of_ours = [ip_network(text) for text in networks]
-
-        @lru_cache(maxsize=1024)
-        def is_own(address: str) -> bool:
-            try:
-                parsed = ip_address(address)
-            except ValueError:
-                return False
-            return any(parsed in network for network in networks_of_ours)
-
-        self.is_own = is_own
-
-    def admit(self, address: str) -> bool:
-        """Count a session in, if there may be one more."""
-        limits = self.site.limits
-        if self._count >= limits.sessions:
-            return False
-        if self._open[address] >= limits.sessions_of_one:
-            return False
-        self._open[address] += 1
-        self._count += 1
-        return True
-
-    def forget(self, one: Smtp, address: str) -> None:
-        """Count a session out."""
-        self.sessions.discard(one)
-        self._count -= 1
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
-
-    def sweep(self) -> None:
-        """End the sessions whose time is over; to be called every `SWEEP` seconds."""
-        now = self.reactor.seconds()
-        for one in list(self.sessions):
-            one.check_time(now)
-
-    def close(self) -> None:
-        """End all sessions: the server stops."""
-        for one in list(self.sessions):
-            one.end(replies.CLOSING)
 
 
 class Asker(protocol.Protocol):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.protocol import ClientCreator
 from twisted.internet.task import LoopingCall
 from twisted.python import usage
 
@@ -18,7 +18,8 @@ from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
 from services.common.tls import Credentials, Encrypted
 from services.smtp.directory import Directory, check_lists
-from services.smtp.protocol import SWEEP, Asker, Host, SmtpFactory
+from services.smtp.host import SWEEP, Host
+from services.smtp.protocol import Asker, SmtpFactory
 from services.smtp.queue.service import Queue
 from services.smtp.reception import Reception
 from services.smtp.settings import Settings
@@ -171,7 +172,6 @@ def probe(settings: Settings, reactor: Any) -> "Deferred[None]":
     """Ask for the greeting, as any other server does."""
     address = next(iter(settings.listen), "::")
     here = HERE.get(address, address)
-    endpoint = HostnameEndpoint(reactor, here, settings.ports.relay)
     greeted: Deferred[None] = Deferred()
 
     def judge(line: str) -> None:
@@ -180,5 +180,6 @@ def probe(settings: Settings, reactor: Any) -> "Deferred[None]":
         else:
             greeted.errback(ConnectionError(f"no greeting, but {line!r}"))
 
-    connectProtocol(endpoint, Asker(judge)).addErrback(greeted.errback)
+    creator = ClientCreator(reactor, Asker, judge)
+    creator.connectTCP(here, settings.ports.relay).addErrback(greeted.errback)
     return greeted.addTimeout(PROBE_SECONDS, reactor)

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
@@ -13,7 +16,8 @@ from twisted.internet.testing import StringTransport
 
 from services.common.tls import Credentials, start_tls
 from services.smtp.envelope import Envelope, QueueFull
-from services.smtp.protocol import FAREWELL, Host, SmtpFactory
+from services.smtp.host import Host
+from services.smtp.protocol import FAREWELL, SmtpFactory
 from services.smtp.reception import Reception, Verdict
 from services.smtp.replies import Reply
 from services.smtp.settings import Limits
@@ -450,6 +454,25 @@ def test_a_client_ahead_of_our_replies_is_paused() -> None:
     assert connection.hear()[-1] == "421 4.7.0 Too many commands without a message"
 
 
+def test_a_client_that_takes_no_replies_gets_no_more() -> None:
+    """They would fill the memory; it may go on when it has read."""
+    server = Server()
+    connection = begin(server)
+    is_producer = connection.transport.producer is connection.protocol
+    assert is_producer
+    connection.send(b"MAIL FROM:<>\r\nRCPT TO:<alice@campus.edu>\r\n")
+
+    connection.protocol.pauseProducing()
+    for _ in range(20):
+        assert connection.send(b"BDAT 0\r\n" * 1000) == []
+    state = connection.transport.producerState
+    connection.protocol.resumeProducing()
+
+    assert state == "paused"
+    assert connection.transport.producerState == "producing"
+    assert 8000 < len(connection.hear()) <= 20_000
+
+
 def test_the_server_says_when_it_stops() -> None:
     """RFC 5321 3.8: a client then knows that it may come again."""
     server = Server()
@@ -495,6 +518,61 @@ def test_the_sites_own_networks_may_write_to_anywhere(
     )
 
     assert replies[-1][:3] == code
+
+
+PARTS = st.sampled_from(
+    [
+        b"EHLO a\r\n",
+        ENVELOPE,
+        b"MAIL FROM:<>\r\n",
+        b"RCPT TO:<staff@campus.edu>\r\n",
+        b"DATA\r\n",
+        MESSAGE,
+        b".\r\n",
+        b"BDAT 8\r\n",
+        b"BDAT 3 LAST\r\nx\r\n",
+        b"RSET\r\n",
+        b"AUTH LOGIN\r\n",
+        b"STARTTLS\r\n",
+        b"QUIT\r\n",
+        b"\r\n",
+        b"\n",
+        b"\0\xff",
+    ]
+)
+
+
+def play(sent: bytes, cuts: list[int], *, is_slow: bool) -> tuple[list[str], list[Any]]:
+    """Send octets in pieces; return all replies, and all that was stored."""
+    server = Server(Judge() if is_slow else None, has_tls=False)
+    server.store.is_slow = is_slow
+    connection = server.connect()
+    at = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+    heard = connection.hear()
+    for start, end in pairwise(at):
+        if connection.is_closed:
+            break
+        heard += connection.send(sent[start:end])
+    while server.store.waiting:
+        server.store.waiting.pop(0).callback("")
+        heard += connection.hear()
+    return heard, [(one.sender, identity) for one, _, identity in server.store.stored]
+
+
+@given(
+    sent=st.lists(PARTS | st.binary(max_size=6), max_size=24).map(b"".join),
+    cuts=st.lists(st.integers(0, 600), max_size=8),
+)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_replies_depend_neither_on_pieces_nor_on_time(
+    sent: bytes, cuts: list[int]
+) -> None:
+    """Whether we answer at once or think about it, it is the same session."""
+    whole, stored = play(sent, [], is_slow=False)
+    pieces, stored_too = play(sent, cuts, is_slow=True)
+
+    assert pieces == whole
+    assert stored_too == stored
 
 
 class Asks(Protocol):
