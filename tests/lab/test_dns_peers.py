@@ -436,10 +436,9 @@ def update(peers: Peers, change: str) -> None:
     told = "\n".join([*words, "send"])
     command = "nsupdate -k /tsig/peers.net.update.key"
 
-    def send() -> bool:
-        return "failed" not in peers.tools.shell(f"{command} <<EOF\n{told}\nEOF\n")
+    said = peers.tools.shell(f"{command} <<EOF\n{told}\nEOF\n")
 
-    eventually(send)
+    assert "failed" not in said
 
 
 def short(peers: Peers, node: str, *words: str) -> str:
