@@ -17,9 +17,14 @@ from services.common.control import Control
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
 from services.common.tls import Credentials, Encrypted
+from services.smtp.control import Orders
+from services.smtp.delivery.ledger import Site as Outgoing
+from services.smtp.delivery.service import Delivery
 from services.smtp.directory import Directory, check_lists
 from services.smtp.host import SWEEP, Host
+from services.smtp.lookup.protocol import Lookup
 from services.smtp.protocol import Asker, SmtpFactory
+from services.smtp.queue.segment import QueueLocked
 from services.smtp.queue.service import Queue
 from services.smtp.reception import Reception
 from services.smtp.settings import Settings
@@ -108,13 +113,26 @@ def makeService(options: Options, reactor: Any = None) -> SmtpService:
     check_settings(settings)
     credentials = _credentials(settings)
     site = make_site(settings)
-    queue = Queue(Path(settings.state) / "queue", reactor)
+    queue = _open_queue(settings, reactor)
+    lookup = Lookup(settings.resolvers, reactor)
+    delivery = Delivery(queue, Outgoing(settings, site.directory), lookup.ask, reactor)
     reception = Reception(site, queue, None, time.time)
     tls = credentials.server if credentials else _no_tls
     host = Host(site, settings.networks, reception, tls, reactor)
-    service = SmtpService(settings, host, credentials, [], reactor)
+    orders = Orders(queue, delivery, time.time)
+    service = SmtpService(settings, host, credentials, orders.commands(), reactor)
     queue.setServiceParent(service)
+    delivery.setServiceParent(service)
     return service
+
+
+def _open_queue(settings: Settings, reactor: Any) -> Queue:
+    """Take the queue; another server that has it already keeps it."""
+    path, most = Path(settings.state) / "queue", settings.deliveries.messages
+    try:
+        return Queue(path, reactor, most=most)
+    except (QueueLocked, OSError) as error:
+        raise SettingsError(f"state: {error}") from error
 
 
 def check_settings(settings: Settings) -> None:

@@ -84,6 +84,20 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class Deliveries:
+    """How many connections to other servers there are at once; seconds they idle.
+
+    ``messages`` is how many the queue holds, ``port`` where other sites listen.
+    """
+
+    connections: int = 50
+    connections_to_one: int = 10
+    idle: float = 3.0
+    messages: int = 50_000
+    port: int = 25
+
+
+@dataclass(frozen=True)
 class Settings:
     """One mail server of a site.
 
@@ -113,6 +127,7 @@ class Settings:
     auth_without_tls: bool = False
     checks: Checks = Checks()
     retry: Retry = Retry()
+    deliveries: Deliveries = Deliveries()
     tells_names: bool = True
     control: str = "netarium"
     log_sessions: bool = True

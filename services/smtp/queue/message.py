@@ -34,7 +34,8 @@ class Message:
     """A message and its state; it is over when nobody waits for it any more.
 
     ``waiting`` has the indexes of recipients that it is still to be brought to;
-    ``is_told`` says that the sender knows of the delay.
+    ``is_told`` says that the sender knows of the delay, ``is_wide`` that the content
+    has octets above 127.
     """
 
     identity: str
@@ -44,6 +45,7 @@ class Message:
     waiting: dict[int, Delay | None]
     is_held: bool = False
     is_told: bool = False
+    is_wide: bool = False
     place: Place = NOWHERE
     content: bytes | None = None
 
@@ -58,7 +60,9 @@ def new_message(
 ) -> Message:
     """Make a message that waits for all of its recipients."""
     waiting: dict[int, Delay | None] = dict.fromkeys(range(len(envelope.recipients)))
-    return Message(identity, envelope, arrived, len(content), waiting, content=content)
+    message = Message(identity, envelope, arrived, len(content), waiting)
+    message.content, message.is_wide = content, not content.isascii()
+    return message
 
 
 def write_message(message: Message) -> dict[str, Any]:
@@ -78,6 +82,7 @@ def write_message(message: Message) -> dict[str, Any]:
         ("tls", envelope.requires_tls),
         ("held", message.is_held),
         ("told", message.is_told),
+        ("wide", message.is_wide),
     )
     record.update({key: value for key, value in flags if value})
     if len(message.waiting) < len(envelope.recipients) or any(message.waiting.values()):
@@ -106,6 +111,7 @@ def read_message(record: dict[str, Any], place: Place, size: int) -> Message:
         _read_delays(record.get("waiting", everybody)),
         record.get("held", False),
         record.get("told", False),
+        record.get("wide", False),
         place,
     )
 

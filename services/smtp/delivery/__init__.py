@@ -1,0 +1,1 @@
+"""Mail on its way out: to other sites by SMTP, to the site's mailboxes by LMTP."""
