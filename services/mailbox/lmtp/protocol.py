@@ -35,7 +35,9 @@ class Lmtp(Protocol, TimeoutMixin):
         self._session = session
         self._stream = stream
         self._owner = factory
+        self._replies: list[bytes] = []
         self._is_busy = False
+        self._is_advancing = False
         self._is_ended = False
 
     def callLater(self, *arguments: Any) -> Any:
@@ -80,41 +82,46 @@ class Lmtp(Protocol, TimeoutMixin):
     def _advance(self) -> None:
         """Read on until something is missing: octets, or the end of a delivery."""
         session, stream = self._session, self._stream
-        replies: list[bytes] = []
+        self._is_advancing = True
         while not self._is_busy and session.mode is not Mode.CLOSED:
             got = _read(stream, session)
             if got is None:
                 break
-            said = session.receive(got)
+            self._take(session.receive(got))
             if session.errors > self._owner.most_errors:
                 session.mode = Mode.CLOSED
-            self._take(said, replies)
             if not self._is_busy and not session.has_message:
                 stream.release()
-        self.transport.write(b"".join(replies))
+        self._is_advancing = False
+        self._flush()
         if session.mode is Mode.CLOSED and not self._is_ended:
             self._is_ended = True
             self.transport.loseConnection()
 
-    def _take(self, said: Said, replies: list[bytes]) -> None:
+    def _take(self, said: Said) -> None:
         if isinstance(said, bytes):
-            replies.append(said)
+            self._replies.append(said)
             return
         self._is_busy = True
         self.setTimeout(None)
+        self._flush()
         self._owner.deliver(said).addCallback(self._resume)
+
+    def _flush(self) -> None:
+        self.transport.write(b"".join(self._replies))
+        self._replies.clear()
 
     def _resume(self, outcomes: list[str]) -> None:
         """Answer for each recipient, and go on."""
         self._is_busy = False
-        replies = self._session.report(outcomes)
+        self._replies.append(self._session.report(outcomes))
         if self._is_ended:
             return
         self._stream.release()
-        self.transport.write(replies)
-        self.transport.resumeProducing()
         self.setTimeout(self._owner.idle)
-        self._advance()
+        if not self._is_advancing:
+            self.transport.resumeProducing()
+            self._advance()
 
 
 def _read(stream: Stream, session: Session) -> bytes | Fault | None:

@@ -6,6 +6,7 @@ As SMTP, but for its greeting, and that after a message each recipient is answer
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 from services.mailbox.lmtp.stream import Fault
@@ -13,10 +14,6 @@ from services.mailbox.lmtp.stream import Fault
 LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\u0080-\U0010ffff-]{1,256}"
 QUOTED = r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~]){0,256}"'
 DOMAIN = r"[A-Za-z0-9_.\u0080-\U0010ffff-]{1,255}|\[[A-Za-z0-9:.]{1,100}\]"
-PATH = re.compile(
-    rf"<(?:@[^:<> ]{{1,255}}:)?(?P<address>(?P<local>{LOCAL}|{QUOTED})"
-    rf"(?:@(?P<domain>{DOMAIN}))?)?>(?: +(?P<rest>.*))?"
-)
 BODIES = ("7BIT", "8BITMIME", "BINARYMIME")
 EXTENSIONS = (
     "PIPELINING",
@@ -301,7 +298,16 @@ def mend_lines(content: bytes) -> bytes:
 def _match_path(argument: str, keyword: str) -> re.Match[str] | None:
     if argument[: len(keyword)].upper() != keyword:
         return None
-    return PATH.fullmatch(argument[len(keyword) :].lstrip(" "))
+    return _path_pattern().fullmatch(argument[len(keyword) :].lstrip(" "))
+
+
+@cache
+def _path_pattern() -> re.Pattern[str]:
+    """Return what a path in brackets looks like; it is costly to make."""
+    return re.compile(
+        rf"<(?:@[^:<> ]{{1,255}}:)?(?P<address>(?P<local>{LOCAL}|{QUOTED})"
+        rf"(?:@(?P<domain>{DOMAIN}))?)?>(?: +(?P<rest>.*))?"
+    )
 
 
 def _reply(text: str) -> bytes:

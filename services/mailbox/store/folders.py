@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -42,8 +41,9 @@ class Mailboxes(Room):
         self._subscribed: dict[str, None] = {}
         make_folder(root)
         self._read_state()
-        for path in root.glob(f"{GONE}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        for name in os.listdir(root):  # noqa: PTH208  ten times as fast
+            if name.startswith(GONE):
+                remove_tree(root / name)
 
     # Names
 
@@ -120,7 +120,7 @@ class Mailboxes(Room):
         mailbox = self._open.pop(name, None)
         if mailbox is not None:
             mailbox.vanish()
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_tree(aside)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a mailbox and those below it; of INBOX that is not done here."""
@@ -251,6 +251,13 @@ def make_folder(folder: Path) -> None:
         with suppress(FileExistsError):
             (folder / one).mkdir(mode=0o700, parents=True)
     sync_folder(folder)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it, as far as that is possible."""
+    from shutil import rmtree  # slow to import, and rarely needed
+
+    rmtree(path, ignore_errors=True)
 
 
 def _open_private(path: str, flags: int) -> int:

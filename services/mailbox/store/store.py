@@ -1,7 +1,6 @@
 """All mailboxes of a site."""
 
 import os
-import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -34,8 +33,9 @@ class Store:
         self._users: dict[str, Mailboxes] = {}
         self._tools = Tools(clock, self.draft, self._name_file)
         self._incoming = root / INCOMING
-        shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir(mode=0o700, parents=True)
+        self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._incoming.iterdir():
+            path.unlink(missing_ok=True)
 
     def open(self, user: str) -> Mailboxes:
         """Return the mailboxes of a user, as an account's name is written.
