@@ -226,7 +226,7 @@ class LmtpFactory(ServerFactory):
         try:
             draft = yield self._in_thread(post.write, parcel)
             inbox, uid = post.adopt(parcel, draft)
-            yield self._in_thread(inbox.sync)
+            yield self._in_thread(inbox.sync, ("new",))
             outcome = post.finish(parcel, inbox, uid)
         except (OSError, StorageError) as error:
             return self._fail(parcel, error)
