@@ -81,12 +81,16 @@ def _swaks(way: Way) -> Iterator[str]:
 
 
 def _msmtp(way: Way) -> Iterator[str]:
+    """Send what is given to `sendmail`, too.
+
+    Version 1.8 would rather take SCRAM, and gives up on it wherever there is TLS.
+    """
     yield "defaults"
     yield f"tls_trust_file {AUTHORITY}"
     yield f"account {way.domain}"
     yield f"host {way.server}"
     yield "port 465"
-    yield "auth on"
+    yield "auth plain"
     yield "tls on"
     yield "tls_starttls off"
     yield f"user {way.user.name}"
