@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from orchestrator.mail import mail_domains
 from orchestrator.model import Host, Lab
 
 
@@ -32,6 +33,19 @@ def _ideas(lab: Lab) -> Iterator[tuple[str, str]]:
         yield f"exec {name} -- curl https://{web.fqdn}/", "their page"
     if target.site != client.site:
         yield f"exec {name} -- traceroute {target.fqdn}", "across both routers"
+    for address in _far_users(lab, client):
+        yield f"exec {name} -- swaks --to {address}", "mail to somebody there"
+        break
+
+
+def _far_users(lab: Lab, client: Host) -> Iterator[str]:
+    """Yield addresses of people elsewhere whom a client can write to."""
+    domains = {one.site: one for one in mail_domains(lab)}
+    own = domains.get(client.site)
+    if own and own.servers:
+        for one in domains.values():
+            if one.mailbox and one.servers and one != own:
+                yield from (f"{user.name}@{one.domain}" for user in one.users)
 
 
 def _short(lab: Lab, host: Host) -> str:

@@ -135,6 +135,8 @@ def test_the_default_lab_is_what_its_file_says() -> None:
     assert campus.lists == (("staff", ("alice", "carol")),)
     assert [host.fqdn for host in campus.hosts] == [
         "ns1.campus.edu",
+        "mx.campus.edu",
+        "mail.campus.edu",
         "www.campus.edu",
         "alice-pc.campus.edu",
     ]

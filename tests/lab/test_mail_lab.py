@@ -1,0 +1,65 @@
+"""The lab with mail's switches on: labs/mail.yaml."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.conftest import ROOT, Cli
+
+NAME = "netarium-mail"
+
+
+@pytest.fixture(scope="module", name="post")
+def _post(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """Bring the lab up once for all tests here."""
+    cli = Cli(ROOT / "labs/mail.yaml", NAME, tmp_path_factory.mktemp("home"))
+    cli("down", "--volumes")
+    try:
+        cli.check("up", timeout=900)
+        yield cli
+    finally:
+        cli("down", "--volumes")
+
+
+def test_every_server_answers_with_its_settings(post: Cli) -> None:
+    """A switch that a server does not know keeps it from starting."""
+    assert post.status()["ready"]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("school.example MX", "10 mx.school.example.\n20 mx2.school.example."),
+        ("press.example MX", "0 ."),
+        ("_dmarc.school.example TXT", '"v=DMARC1; p=none"'),
+        ("_dmarc.shop.example TXT", '"v=DMARC1; p=reject"'),
+        ("_imaps._tcp.shop.example SRV", "0 1 993 mail.shop.example."),
+    ],
+    ids=lambda value: value.split(" ")[0],
+)
+def test_the_zones_say_what_the_file_says(
+    post: Cli, question: str, answer: str
+) -> None:
+    """What the author writes stands in the place of what is derived."""
+    found = post.check("exec", "alice-pc", "--", "dig", "+short", *question.split())
+
+    assert "\n".join(sorted(found.splitlines())) == answer
+
+
+def test_a_mail_program_finds_its_servers_from_the_address(post: Cli) -> None:
+    """By the page that Thunderbird asks for, with a certificate that holds."""
+    page = "https://autoconfig.school.example/mail/config-v1.1.xml"
+
+    found = post.check("exec", "alice-pc", "--", "curl", "-sSf", page)
+
+    assert "<hostname>mail.school.example</hostname>" in found
+
+
+@pytest.mark.parametrize("path", [".muttrc", ".swaksrc", ".msmtprc", ".fetchmailrc"])
+def test_nobody_else_reads_a_users_password(post: Cli, path: str) -> None:
+    """Programs refuse such files if others may, and rightly so."""
+    words = ["stat", "-c", "%U %a", f"/home/carol/{path}"]
+
+    found = post.check("exec", "-u", "root", "alice-pc", "--", *words)
+
+    assert found.split() == ["carol", "600"]
