@@ -5,6 +5,7 @@ its result counts when it has come.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,8 +111,11 @@ class Mailboxes(Protocol):
     def rename(self, old: str, new: str) -> Any:
         """Rename a mailbox and those below it."""
 
-    def open(self, name: str) -> Any:
-        """Return a mailbox; raises `NoMailboxError`."""
+    def open(self, name: str, *, looks: bool = True) -> Any:
+        """Return a mailbox; raises `NoMailboxError`.
+
+        Without ``looks`` it is not found out what other programs did.
+        """
 
     def quota(self) -> tuple[int, int]:
         """Return how many octets are used, and allowed; 0 for any number."""
@@ -141,7 +145,8 @@ def open_mailbox(connection: Any, octets: bytes, *, is_target: bool = False) -> 
     """
     name = connection.read_name(octets)
     try:
-        return (yield from attempt(connection.mailboxes.open, name))
+        opened = partial(connection.mailboxes.open, name, looks=not is_target)
+        return (yield from attempt(opened))
     except Refusal as refusal:
         if is_target and refusal.code == "NONEXISTENT":
             refusal.code = "TRYCREATE"

@@ -187,7 +187,7 @@ class MemoryMailboxes:
                 box.name = new + name.removeprefix(old)
                 self._boxes[box.name] = box
 
-    def open(self, name: str) -> MemoryMailbox:
+    def open(self, name: str, *, looks: bool = True) -> MemoryMailbox:
         if name not in self._boxes:
             raise NoMailboxError("there is none")
         return self._boxes[name]
