@@ -130,4 +130,3 @@ class Settings:
     deliveries: Deliveries = Deliveries()
     tells_names: bool = True
     control: str = "netarium"
-    log_sessions: bool = True
