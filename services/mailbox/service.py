@@ -33,6 +33,9 @@ from services.mailbox.pop3.session import Session as Pop3Session
 from services.mailbox.pop3.session import Site
 from services.mailbox.protocol import Greeted
 from services.mailbox.settings import Settings, check_settings
+from services.mailbox.sieve.parser import SieveError
+from services.mailbox.sieve.program import Program
+from services.mailbox.sieve.protocol import Relay
 from services.mailbox.store.store import Store
 
 CONFIG = "/etc/netarium/settings.json"
@@ -136,7 +139,10 @@ class MailboxService(Service):
 
     def _make_lmtp(self) -> LmtpFactory:
         settings, limits = self._settings, self._settings.limits
-        post = Post(self._store, time.time)
+        post = Post(self._store, time.time, _read_filters(settings))
+        relay = Relay(
+            settings.name, settings.lmtp_clients, settings.relay_port, self._reactor
+        )
         users = _names(settings)
         domains = {settings.domain, settings.name, ANY_DOMAIN}
 
@@ -165,6 +171,7 @@ class MailboxService(Service):
             memory=limits.memory,
             idle=limits.idle,
             most_errors=limits.errors,
+            send=relay.send,
         )
 
     def _make_pop3(self, *, is_encrypted: bool) -> Pop3Factory:
@@ -228,6 +235,17 @@ def makeService(options: Options, reactor: Any = None) -> MailboxService:
     except OSError as error:
         raise SettingsError(f"state: {root}: {error.strerror}") from error
     return MailboxService(settings, store, reactor)
+
+
+def _read_filters(settings: Settings) -> dict[str, Program]:
+    """Check the users' filters; one that is wrong is told before any mail comes."""
+    filters = {}
+    for name, script in settings.sieve.items():
+        try:
+            filters[name] = Program(script)
+        except SieveError as error:
+            raise SettingsError(f"sieve of {name}: {error}") from error
+    return filters
 
 
 def _names(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the mailbox server is told: one JSON file, read into these frozen values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.common.accounts import Account
 from services.common.settings import SettingsError
@@ -45,7 +45,9 @@ class Settings:
     ``lmtp_clients`` are the addresses of the hosts that may deliver; ``quota`` is how
     many octets a user may keep, 0 for any number.  Without ``certificate`` and ``key``
     (PEM files) there is no TLS.  With ``auth_without_tls`` a password is taken from a
-    connection in clear, too.  ``control`` is the name of the socket for commands.
+    connection in clear, too.  ``sieve`` maps users to their filters; what these send on
+    goes to the first of ``lmtp_clients``, at ``relay_port``.  ``control`` is the name
+    of the socket for commands.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Settings:
     ports: Ports = Ports()
     quota: int = 1024 * MIB
     largest_message: int = 32 * MIB
+    sieve: dict[str, str] = field(default_factory=dict)
+    relay_port: int = 25
     limits: Limits = Limits()
     auth_without_tls: bool = False
     refresh: float = 5.0
@@ -76,3 +80,6 @@ def check_settings(settings: Settings) -> None:
     for user in settings.users:
         if "/" in user.name or user.name.startswith(".") or not user.name:
             raise SettingsError(f"users: {user.name!r} cannot be the name of a folder")
+    for name in settings.sieve:
+        if name not in [user.name for user in settings.users]:
+            raise SettingsError(f"sieve: there is no user {name!r}")

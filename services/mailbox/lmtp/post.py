@@ -2,14 +2,19 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from services.common.log import log
 from services.mailbox.lmtp.session import Recipient
+from services.mailbox.sieve.message import Message as Filtered
+from services.mailbox.sieve.program import Outcome, Program
+from services.mailbox.store.contents import Message
 from services.mailbox.store.draft import Draft
 from services.mailbox.store.errors import OverQuotaError, StorageError
+from services.mailbox.store.folders import Mailboxes
 from services.mailbox.store.mailbox import Mailbox
-from services.mailbox.store.names import INBOX
+from services.mailbox.store.names import INBOX, check_keywords, normalise
 from services.mailbox.store.store import Store
 
 WINDOW = 86_400.0  # seconds for which a message is known again
@@ -36,17 +41,22 @@ class Known:
         self._users: set[str] = set()
         self.under_way: set[tuple[str, str]] = set()
 
-    def learn(self, user: str, inbox: Mailbox) -> None:
+    def learn(self, user: str, mailboxes: Mailboxes) -> None:
         """Read off the names of a user's files what was delivered before a restart."""
         if user in self._users:
             return
         self._users.add(user)
-        for uid in inbox.uids():
-            message = inbox.find(uid)
-            if message is not None and TAIL in message.file:
-                mark = message.file.partition(TAIL)[2].partition(":")[0]
-                if message.date > self._clock() - WINDOW:
-                    self.add(user, mark)
+        for name in mailboxes.names():
+            mailbox = mailboxes.open(name, looks=False)
+            for uid in mailbox.uids():
+                message = mailbox.find(uid)
+                if message is not None and TAIL in message.file:
+                    self._learn_one(user, message)
+
+    def _learn_one(self, user: str, message: Message) -> None:
+        mark = message.file.partition(TAIL)[2].partition(":")[0]
+        if message.date > self._clock() - WINDOW:
+            self.add(user, mark)
 
     def has(self, user: str, mark: str) -> bool:
         """Tell whether a message was delivered within the window."""
@@ -64,6 +74,8 @@ class Parcel(NamedTuple):
     """A message for one user."""
 
     user: str
+    sender: str
+    address: str
     head: bytes
     content: bytes
     mark: str
@@ -72,10 +84,16 @@ class Parcel(NamedTuple):
 class Post:
     """Delivers into the mailboxes of a store."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        filters: Mapping[str, Program] | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._known = Known(clock)
+        self._filters = filters or {}
 
     def refuse(self, user: str, size: int) -> str | None:
         """Return the reply for a user who has no room, else None."""
@@ -93,12 +111,13 @@ class Post:
         if b"\nreceived:" in b"\n" + content[:65_536].partition(b"\r\n\r\n")[0].lower():
             digest = hashlib.sha256(head.encode() + content)
             mark = digest.hexdigest()[:24]
-        return Parcel(recipient.user, head.encode(), content, mark)
+        user, address = recipient
+        return Parcel(user, sender, address, head.encode(), content, mark)
 
     def begin(self, parcel: Parcel) -> str | None:
         """Return a reply if there is nothing to be done, else None."""
         key = parcel.user, parcel.mark
-        self._known.learn(parcel.user, self._inbox(parcel.user))
+        self._known.learn(parcel.user, self._store.open(parcel.user))
         if parcel.mark and self._known.has(*key):
             return OK
         if key in self._known.under_way:
@@ -120,21 +139,76 @@ class Post:
             raise
         return draft
 
-    def adopt(self, parcel: Parcel, draft: Draft) -> tuple[Mailbox, int]:
-        """Move the message into the mailbox; `Mailbox.sync` makes that last."""
+    def decide(self, parcel: Parcel) -> Outcome:
+        """Run the user's filter; one that fails keeps (RFC 5228 section 2.10.6)."""
+        program = self._filters.get(parcel.user)
+        if program is None:
+            return Outcome().finish()
         try:
-            inbox = self._inbox(parcel.user)
-            uid = inbox.adopt(draft, (), self._clock(), parcel.mark)
-        except (OSError, StorageError):
-            draft.close()
-            raise
-        return inbox, uid
+            message = Filtered(parcel.content, parcel.sender, parcel.address)
+            return program.run(message)
+        except Exception as error:  # noqa: BLE001  whatever a message makes it do
+            log("filter failed", level="warn", user=parcel.user, reason=repr(error))
+            return Outcome().finish()
 
-    def finish(self, parcel: Parcel, inbox: Mailbox, uid: int) -> str:
+    def is_looping(self, parcel: Parcel) -> bool:
+        """Tell whether a message was delivered here before, and came back."""
+        head = parcel.content.partition(b"\r\n\r\n")[0].lower()
+        line = f"delivered-to: {parcel.address}".lower().encode()
+        return line in head.split(b"\r\n")
+
+    def adopt(
+        self, parcel: Parcel, draft: Draft, filed: Mapping[str, frozenset[str]]
+    ) -> list[tuple[Mailbox, int]]:
+        """Move the message into mailboxes; `Mailbox.sync` makes that last.
+
+        One that is not there is made.  The draft is used up.
+        """
+        placed: list[tuple[Mailbox, int]] = []
+        try:
+            for name, flags in filed.items():
+                mailbox, wanted = self._find(parcel.user, name, flags)
+                if any(one is mailbox for one, _ in placed):
+                    continue
+                uid = self._adopt_one(parcel, draft, mailbox, wanted)
+                placed.append((mailbox, uid))
+        finally:
+            draft.close()
+        return placed
+
+    def _adopt_one(
+        self, parcel: Parcel, draft: Draft, mailbox: Mailbox, flags: frozenset[str]
+    ) -> int:
+        link = draft.link(self._store.draft_path())
+        try:
+            return mailbox.adopt(link, flags, self._clock(), parcel.mark)
+        finally:
+            link.close()
+
+    def _find(
+        self, user: str, name: str, flags: frozenset[str]
+    ) -> tuple[Mailbox, frozenset[str]]:
+        """Return a mailbox and the flags that it can keep; INBOX if there is none."""
+        mailboxes = self._store.open(user)
+        try:
+            check_keywords(flags)
+        except StorageError:
+            flags = frozenset()
+        try:
+            if name not in mailboxes.names() and normalise(name) != INBOX:
+                mailboxes.create(name)
+                mailboxes.subscribe(name)
+            return mailboxes.open(name, looks=False), flags
+        except StorageError as error:
+            log("not filed", level="warn", user=user, folder=name, reason=str(error))
+            return self._inbox(user), flags
+
+    def finish(self, parcel: Parcel, placed: list[tuple[Mailbox, int]]) -> str:
         """Note that it is done, and tell those who wait for mail."""
         if parcel.mark:
             self._known.add(parcel.user, parcel.mark)
-        inbox.announce([uid])
+        for mailbox, uid in placed:
+            mailbox.announce([uid])
         return OK
 
     def end(self, parcel: Parcel) -> None:
@@ -143,6 +217,13 @@ class Post:
 
     def _inbox(self, user: str) -> Mailbox:
         return self._store.open(user).open(INBOX, looks=False)
+
+
+def refuse(reason: str) -> str:
+    """Return the reply that carries a user's reason (RFC 5429 section 2.1)."""
+    words = " ".join(reason.split())
+    text = "".join(one if " " <= one <= "~" else "?" for one in words)
+    return f"550 5.7.1 {text[:400] or 'The user does not want it'}"
 
 
 def explain(error: BaseException) -> str:

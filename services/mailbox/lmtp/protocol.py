@@ -11,10 +11,13 @@ from twisted.python.failure import Failure
 
 from services.common.log import log
 from services.mailbox.access import LOOPBACK, Count, peer_of
-from services.mailbox.lmtp.post import FAILED, Parcel, Post, explain
+from services.mailbox.lmtp.post import FAILED, Parcel, Post, explain, refuse
 from services.mailbox.lmtp.session import Delivery, Mode, Said, Session
 from services.mailbox.lmtp.stream import Budget, Fault, Stream
+from services.mailbox.sieve.program import Outcome
+from services.mailbox.sieve.protocol import RelayError, Send
 from services.mailbox.store.errors import StorageError
+from services.mailbox.store.names import INBOX
 
 STRANGER = b"421 4.7.1 Mail is taken from the site's own mail servers only\r\n"
 TOO_MANY = b"421 4.7.0 Too many connections\r\n"
@@ -150,7 +153,7 @@ class LmtpFactory(ServerFactory):
     """Takes connections of the site's mail servers; delivers what they bring.
 
     ``make_session`` returns a new session, ``in_thread`` runs a function in a thread
-    and returns a deferred.
+    and returns a deferred, ``send`` hands a message over to the site's mail server.
     """
 
     noisy = False
@@ -168,6 +171,7 @@ class LmtpFactory(ServerFactory):
         memory: int = 1 << 26,
         idle: float = 600.0,
         most_errors: int = 20,
+        send: Send | None = None,
     ) -> None:
         self.reactor = reactor
         self.idle = idle
@@ -179,6 +183,7 @@ class LmtpFactory(ServerFactory):
         self._clients = clients | LOOPBACK
         self._count = count
         self._in_thread = in_thread
+        self._send = send
         self._largest = largest
         self._budget = Budget(memory)
 
@@ -224,11 +229,8 @@ class LmtpFactory(ServerFactory):
         if outcome is not None:
             return outcome
         try:
-            draft = yield self._in_thread(post.write, parcel)
-            inbox, uid = post.adopt(parcel, draft)
-            yield self._in_thread(inbox.sync, ("new",))
-            outcome = post.finish(parcel, inbox, uid)
-        except (OSError, StorageError) as error:
+            outcome = yield self._carry_out(parcel, post.decide(parcel))
+        except (OSError, StorageError, RelayError) as error:
             return self._fail(parcel, error)
         except Exception:  # noqa: BLE001  ours to mend; the client tries again
             log("error", level="error", traceback=Failure().getTraceback())
@@ -237,6 +239,44 @@ class LmtpFactory(ServerFactory):
             post.end(parcel)
         self.counts["delivered"] += 1
         return outcome
+
+    @inlineCallbacks
+    def _carry_out(self, parcel: Parcel, plan: Outcome) -> Any:
+        """Do what the user's filter has decided; by default, put it into INBOX."""
+        post = self._post
+        if plan.refusal is not None:
+            return refuse(plan.refusal)
+        for address in plan.redirects:
+            yield self._redirect(parcel, address, plan)
+        if not plan.filed:
+            return post.finish(parcel, [])
+        draft = yield self._in_thread(post.write, parcel)
+        placed = post.adopt(parcel, draft, plan.filed)
+        for mailbox, uid in placed:
+            message = mailbox.find(uid)
+            place = message.file[:3] if message is not None else "cur"
+            yield self._in_thread(mailbox.sync, (place,))
+        return post.finish(parcel, placed)
+
+    @inlineCallbacks
+    def _redirect(self, parcel: Parcel, address: str, plan: Outcome) -> Any:
+        """Send a message on; keep it where that goes round, or is refused for good.
+
+        The user is its sender now, who hears of it if it cannot be delivered; nobody
+        does of a notice (RFC 5228 section 4.2).
+        """
+        if self._send is None or self._post.is_looping(parcel):
+            plan.filed.setdefault(INBOX, frozenset())
+            return
+        sender = parcel.address if parcel.sender else ""
+        line = f"Delivered-To: {parcel.address}\r\n".encode()
+        try:
+            yield self._send(sender, address, line + parcel.content)
+        except RelayError as error:
+            if not error.is_final:
+                raise
+            log("not redirected", level="warn", user=parcel.user, reason=str(error))
+            plan.filed.setdefault(INBOX, frozenset())
 
     def _fail(self, parcel: Parcel, error: Exception) -> str:
         self.counts["failed"] += 1

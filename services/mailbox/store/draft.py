@@ -12,11 +12,20 @@ class Draft:
     end with CR LF.  What is not moved has to be closed, which removes it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_new: bool = True) -> None:
         self.path = path
         self.size = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o600)
+        self._file = -1
+        if is_new:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._file = os.open(path, flags, 0o600)
+
+    def link(self, path: Path) -> "Draft":
+        """Return a draft with the same content, once this one is finished."""
+        os.link(self.path, path)
+        other = Draft(path, is_new=False)
+        other.size = self.size
+        return other
 
     def write(self, data: bytes) -> None:
         """Add a piece."""

@@ -55,8 +55,11 @@ class Store:
 
     def draft(self) -> Draft:
         """Begin a message that will be moved into a mailbox; any thread may do so."""
-        number = next(self._numbers)
-        return Draft(self._incoming / f"{self._run}.{number}")
+        return Draft(self.draft_path())
+
+    def draft_path(self) -> Path:
+        """Return a path aside that no other draft has."""
+        return self._incoming / f"{self._run}.{next(self._numbers)}"
 
     def refresh(self) -> None:
         """Take in what other programs did; to be called every few seconds."""
