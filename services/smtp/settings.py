@@ -53,7 +53,7 @@ class Limits:
     hops: int = 25
     idle: float = 300.0
     message_time: float = 1800.0
-    memory: int = 100 * MIB
+    memory: int = 64 * MIB
 
 
 @dataclass(frozen=True)

@@ -131,10 +131,10 @@ class Stream:
         if self._fault is not None:
             return self._fault
         del message[end + 2 :]
-        whole = bytes(message)
-        if b"\r\n." in whole:
-            whole = whole.replace(b"\r\n.", b"\r\n")
-        return whole[2:]
+        if b"\r\n." in message:
+            message = message.replace(b"\r\n.", b"\r\n")
+        with memoryview(message) as view:
+            return bytes(view[2:])
 
     def _add(self, message: bytearray, data: bytes) -> None:
         if self._fault is None:
