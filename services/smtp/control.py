@@ -38,7 +38,7 @@ class Orders:
         return message
 
     def _list(self, words: list[str]) -> Iterator[str]:
-        """List the messages, the oldest first."""
+        """List the messages, the oldest first; the queue goes on meanwhile."""
         expect_words(words, 0, 0)
         messages = sorted(self._queue.messages.values(), key=lambda one: one.arrived)
         for message in messages:
@@ -54,7 +54,7 @@ class Orders:
 
     def _waiting(self, message: Message) -> Iterator[str]:
         """Say of each recipient who waits why, and when the next attempt is."""
-        for index, delay in message.waiting.items():
+        for index, delay in list(message.waiting.items()):
             address = message.envelope.recipients[index].address
             reason = self._delivery.schedule.reason(message, index)
             if delay is not None:

@@ -66,6 +66,7 @@ class _Conversation(socketserver.StreamRequestHandler):
     """One connection."""
 
     server: _Server
+    disable_nagle_algorithm = True
 
     def handle(self) -> None:
         self.sink = self.server.sink

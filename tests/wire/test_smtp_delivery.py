@@ -3,6 +3,7 @@
 import email
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from email import policy
 from email.message import EmailMessage
@@ -51,6 +52,10 @@ class Post:
     def start(self) -> None:
         """Start the mail server."""
         self.server = Served(self.folder, **self.more)
+        stdout = self.server.process.stdout
+        assert stdout is not None
+        # A log that nobody reads would stop the server.
+        threading.Thread(target=stdout.readlines, daemon=True).start()
 
     def close(self) -> None:
         """Stop everything."""

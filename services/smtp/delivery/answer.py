@@ -74,4 +74,6 @@ class Answers:
 def _clean(text: bytes) -> str:
     """Take out what could do harm in a notice or a log."""
     shown = text.decode("utf-8", "replace")
+    if shown.isprintable():
+        return shown.strip()
     return "".join(letter if letter.isprintable() else " " for letter in shown).strip()
