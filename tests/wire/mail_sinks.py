@@ -72,7 +72,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         self.sink = self.server.sink
         self.sink.connections += 1
         self.sender, self.recipients = "", list[str]()
-        self.content = b""
+        self.is_open = False
         try:
             self.answer(self.sink.rule("connect") or "220 sink ESMTP")
             for line in self.rfile:
@@ -111,6 +111,9 @@ class _Conversation(socketserver.StreamRequestHandler):
         return "250 sink"
 
     def do_mail(self, line: str) -> str:
+        if self.is_open:
+            return "503 RSET first"
+        self.is_open = True
         self.sender, self.recipients = line.partition("<")[2].partition(">")[0], []
         return "250 2.1.0 Ok"
 
@@ -119,6 +122,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         return "250 2.1.5 Ok"
 
     def do_rset(self, line: str) -> str:
+        self.is_open = False
         return "250 Ok"
 
     def do_quit(self, line: str) -> str:
@@ -139,7 +143,7 @@ class _Conversation(socketserver.StreamRequestHandler):
 
     def take(self, content: bytes) -> str | None:
         """Keep a message; LMTP answers for each recipient."""
-        taken = []
+        taken, self.is_open = [], False
         said = None
         for recipient in self.recipients if self.sink.is_lmtp else [""]:
             said = self.sink.rule(f"end {recipient}".strip()) or "250 2.0.0 Ok"

@@ -326,6 +326,29 @@ def test_a_mailbox_answers_for_each_recipient(post: Post) -> None:
     assert len(tries) == 3
 
 
+@pytest.mark.parametrize(
+    "offers",
+    [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")],
+    ids=["none", "pipelining", "chunking"],
+)
+def test_after_a_refusal_the_next_message_begins_anew(
+    post: Post, offers: tuple[str, ...]
+) -> None:
+    """A server that has refused all recipients still waits for others."""
+    post.more["deliveries"]["connections_to_one"] = 1
+    post.server.stop()
+    post.start()
+    post.sink.offers = offers
+    post.sink.rule = lambda line: "550 no" if "RCPT TO:<nobody" in line else None
+
+    post.send("nobody@bookshop.com")
+    post.send("bob@bookshop.com")
+
+    eventually(lambda: post.sink.messages)
+    mails = [one[:4] for one in post.sink.commands if one[:4] in ("MAIL", "RSET")]
+    assert mails == ["MAIL", "RSET", "MAIL"]
+
+
 def test_a_server_that_hangs_up_is_tried_again(post: Post) -> None:
     """At whatever moment it does; nothing is lost, and nothing is taken for done."""
     moments = iter(["connect", "EHLO", "MAIL", "RCPT", "DATA", "end"])

@@ -137,9 +137,22 @@ async def _transact(
         content = mail.read(0, mail.size)
     else:
         commands.append(b"DATA\r\n")
-    if "PIPELINING" in peer.offers:
-        return await _pipeline(wire, peer, mail, indexes, commands, content)
-    return await _step(wire, peer, mail, indexes, commands, content)
+    way = _pipeline if "PIPELINING" in peer.offers else _step
+    reports = await way(wire, peer, mail, indexes, commands, content)
+    if not any(report.is_good for report in reports.values()):
+        await _reset(wire)
+    return reports
+
+
+async def _reset(wire: Wire) -> None:
+    """End a transaction that the server may still wait for the message of.
+
+    After BDAT has failed nothing else is known to do it (RFC 3030 section 2).
+    """
+    try:
+        await _ask(wire, b"RSET\r\n", MAIL)
+    except Lost:
+        return  # what was said of the recipients holds nevertheless
 
 
 async def _pipeline(
@@ -183,7 +196,6 @@ async def _step(
     taken = [one for one, said in zip(indexes, answers, strict=True) if said.is_good]
     reports = _refusals(peer, indexes, answers)
     if not taken:
-        await _ask(wire, b"RSET\r\n", MAIL)
         return reports
     if content is not None:
         wire.send(commands[-1] + content)
