@@ -1,5 +1,6 @@
 """From a client's SMTP session into the mailboxes: both servers, on real sockets."""
 
+import smtplib
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -10,6 +11,7 @@ from tests.wire.mailbox_server import PASSWORD, Server
 from tests.wire.test_smtp_served import Served
 
 TEXT = b"From: Bob <bob@bookshop.com>\r\nSubject: hello\r\n\r\nHello\r\n"
+TEXT_OF_ALICE = b"From: alice@campus.edu\r\nSubject: x\r\n\r\nHello\r\n"
 
 
 @pytest.fixture
@@ -71,3 +73,20 @@ def test_a_message_to_a_list_reaches_all_once(served: Served, mailbox: Server) -
     assert b"List-Id: <staff.campus.edu>" in carols
     assert sum(line.startswith(b"Received:") for line in alices) >= 1
     assert alices[-1] == b"Hello"
+
+
+def test_what_cannot_be_delivered_comes_back(served: Served, mailbox: Server) -> None:
+    """RFC 3464: a report, here of one whom only the mail server knows."""
+    with smtplib.SMTP("127.0.0.1", served.submission, timeout=20) as client:
+        client.starttls()
+        client.login("alice", PASSWORD)
+        client.sendmail("alice@campus.edu", "dave@campus.edu", TEXT_OF_ALICE)
+
+    served.wait_for("failed")
+    served.wait_for("delivered")
+
+    (notice,) = read(mailbox, "alice")
+    assert b"Return-Path: <>" in notice
+    assert any(b"multipart/report" in line for line in notice)
+    assert b"Final-Recipient: rfc822; dave@campus.edu" in notice
+    assert b"Action: failed" in notice
