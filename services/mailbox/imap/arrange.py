@@ -57,19 +57,19 @@ def _read_entries(
     connection: Connection, view: View, found: Chosen, *, has_headers: bool
 ) -> Steps:
     entries: list[Entry] = []
+    cache = connection.cache()
     for place, (number, uid) in enumerate(found):
         message = view.mailbox.find(uid)
         if message is None:
             continue
-        fields = _fields(connection, view, uid) if has_headers else {}
+        fields = _fields(Reader(uid, view.mailbox, cache)) if has_headers else {}
         entries.append(Entry(number, message, fields))
         if place % STRIDE == 0:
             yield MAY_PAUSE
     return entries
 
 
-def _fields(connection: Connection, view: View, uid: int) -> dict[bytes, bytes]:
-    reader = Reader(uid, view.mailbox.path, connection.cache())
+def _fields(reader: Reader) -> dict[bytes, bytes]:
     try:
         return read_fields(reader.header())
     except GoneError:

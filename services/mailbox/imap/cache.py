@@ -50,14 +50,13 @@ class Cache:
             if place is None:
                 return None
             record = self._read(*place)
-        # Somebody may have put another file in the place of this one.
-        is_whole = _check(record, 0) == (uid, len(record))
-        return _decode(record) if is_whole else None
+        return _decode(uid, record)
 
     def _read(self, start: int, size: int) -> bytes:
         if start + size > len(self._map):
             self._remap()
-        return bytes(self._map[start : start + size])
+        content: bytes = self._map[start : start + size]
+        return content
 
     def add(self, uid: int, facts: Facts) -> None:
         """Keep what has been found out."""
@@ -175,14 +174,24 @@ def _encode(uid: int, facts: Facts) -> bytes:
     return struct.pack("<I", crc32(record)) + record
 
 
-def _decode(record: bytes) -> Facts:
-    _, _, *lengths = HEAD.unpack_from(record)
-    values, position = [], HEAD.size
-    for length in lengths:
-        values.append(record[position : position + length])
-        position += length
-    header, envelope, body, structure = values
-    return Facts(header or None, envelope, body, structure)
+def _decode(uid: int, record: bytes) -> Facts | None:
+    """Return the facts; None if another file has come into the place of this one."""
+    if len(record) < HEAD.size:
+        return None
+    checksum, owner, first, second, third, fourth = HEAD.unpack_from(record)
+    if owner != uid or crc32(memoryview(record)[4:]) != checksum:
+        return None
+    start = HEAD.size
+    middle = start + first
+    body = middle + second
+    structure = body + third
+    header = record[start:middle] if first else None
+    return Facts(
+        header,
+        record[middle:body],
+        record[body:structure],
+        record[structure : structure + fourth],
+    )
 
 
 def _check(content: Any, position: int) -> tuple[int, int] | None:

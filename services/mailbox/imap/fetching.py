@@ -1,8 +1,10 @@
 """FETCH: write what is asked for of each message (RFC 3501 section 7.4.2)."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
 
+from services.mailbox.imap.cache import Cache
 from services.mailbox.imap.connection import Connection
 from services.mailbox.imap.grammar.dates import write_date_time
 from services.mailbox.imap.grammar.items import Item
@@ -18,20 +20,42 @@ from services.mailbox.imap.view import View
 from services.mailbox.imap.words import flag_list
 
 BATCH = 500  # messages whose flag is set at a time; others are served between
+AT_ONCE = 64  # messages to write about before others are served
+MUCH = 65_536  # octets to send before there are more
 SEEN = "\\Seen"
 GONE = "[EXPUNGEISSUED]"
 
 
-class One(NamedTuple):
-    """A message to write about."""
+class One:
+    """A message to write about; it is read only if something asks for that.
 
-    view: View
-    message: Any
-    reader: Reader
-    failures: list[Refusal]  # told when all that can be is fetched
+    ``failures`` collects what is told when all that can be is fetched.
+    """
+
+    __slots__ = ("_cache", "_reader", "failures", "message", "view")
+
+    def __init__(self, view: View, cache: Cache, failures: list[Refusal]) -> None:
+        self.view = view
+        self.failures = failures
+        self.message: Any = None
+        self._cache = cache
+        self._reader: Reader | None = None
+
+    @property
+    def reader(self) -> Reader:
+        """Return what reads the message."""
+        if self._reader is None:
+            self._reader = Reader(self.message.uid, self.view.mailbox, self._cache)
+        return self._reader
+
+    def close(self) -> None:
+        """Let go of the message's file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
 
-Words = Iterator[bytes]
+Words = Iterable[bytes]
 Writer = Callable[[One], Words]
 
 
@@ -103,47 +127,51 @@ def _write_all(
     connection: Connection, chosen: list[tuple[int, int]], items: tuple[Item, ...]
 ) -> Steps:
     """Write about each message; tell whether one was gone."""
-    view = connection.selected()
+    view, cache = connection.selected(), connection.cache()
     writers = [make_writer(item) for item in items]
-    has_flags = any(item.name == "FLAGS" for item in items)
-    cache = connection.cache()
+    one = One(view, cache, [])
     is_gone = False
-    failures: list[Refusal] = []
-    for number, uid in chosen:
-        message = view.mailbox.find(uid)
-        if message is None:
-            is_gone = True
-            continue
-        reader = Reader(uid, view.mailbox.path, cache)
-        try:
-            yield from _write_one(number, One(view, message, reader, failures), writers)
-        except GoneError:
-            is_gone = True
-        finally:
-            reader.close()
-        if has_flags:
-            view.forget_flags((uid,))
+    written: list[bytes] = []
+    for start in range(0, len(chosen), AT_ONCE):
+        for number, uid in chosen[start : start + AT_ONCE]:
+            one.message = view.mailbox.find(uid)
+            if one.message is None:
+                is_gone = True
+                continue
+            try:
+                yield from _write_one(number, one, writers, written)
+            except GoneError:
+                is_gone = True
+            finally:
+                one.close()
+        if any(item.name == "FLAGS" for item in items):
+            view.forget_flags(uid for _, uid in chosen[start : start + AT_ONCE])
+        yield b"".join(written)
+        written.clear()
     cache.flush()
-    if failures:
-        raise failures[0]
+    if one.failures:
+        raise one.failures[0]
     return is_gone
 
 
-def _write_one(number: int, one: One, writers: list[Writer]) -> Steps:
-    """Write one reply, as a whole unless it is large."""
-    written = [b"* %d FETCH (" % number]
+def _write_one(
+    number: int, one: One, writers: list[Writer], written: list[bytes]
+) -> Steps:
+    """Add one reply to what is written, or, if that is much, send it."""
+    words = [b"* %d FETCH (" % number]
     size = 0
     for place, writer in enumerate(writers):
         if place:
-            written.append(b" ")
+            words.append(b" ")
         for word in writer(one):
-            written.append(word)
+            words.append(word)
             size += len(word)
-            if size > 65_536:
-                yield b"".join(written)
-                written, size = [], 0
-    written.append(b")\r\n")
-    yield b"".join(written)
+            if size > MUCH:
+                yield b"".join([*written, *words])
+                written.clear()
+                words, size = [], 0
+    words.append(b")\r\n")
+    written += words
 
 
 def make_writer(item: Item) -> Writer:
@@ -156,35 +184,35 @@ def make_writer(item: Item) -> Writer:
 
 
 def _flags(one: One) -> Words:
-    yield b"FLAGS " + flag_list(one.view.flags_of(one.message))
+    return (b"FLAGS " + flag_list(one.view.flags_of(one.message)),)
 
 
 def _uid(one: One) -> Words:
-    yield b"UID %d" % one.message.uid
+    return (b"UID %d" % one.message.uid,)
 
 
 def _modseq(one: One) -> Words:
-    yield b"MODSEQ (%d)" % one.message.modseq
+    return (b"MODSEQ (%d)" % one.message.modseq,)
 
 
 def _date(one: One) -> Words:
-    yield b"INTERNALDATE " + write_date_time(one.message.date)
+    return (b"INTERNALDATE " + write_date_time(one.message.date),)
 
 
 def _size(one: One) -> Words:
-    yield b"RFC822.SIZE %d" % one.message.size
+    return (b"RFC822.SIZE %d" % one.message.size,)
 
 
 def _envelope(one: One) -> Words:
-    yield b"ENVELOPE " + one.reader.facts().envelope
+    return (b"ENVELOPE " + one.reader.facts().envelope,)
 
 
 def _short_structure(one: One) -> Words:
-    yield b"BODY " + one.reader.facts().body
+    return (b"BODY " + one.reader.facts().body,)
 
 
 def _structure(one: One) -> Words:
-    yield b"BODYSTRUCTURE " + one.reader.facts().structure
+    return (b"BODYSTRUCTURE " + one.reader.facts().structure,)
 
 
 PLAIN_WRITERS: dict[str, Writer] = {
@@ -214,9 +242,8 @@ def _body(item: Item) -> Writer:
     def write(one: One) -> Words:
         found = one.reader.section(section) if section is not None else None
         if found is None:
-            yield label + b" NIL"
-            return
-        yield from _write_found(one.reader, found, item.partial, label + b" {")
+            return (label + b" NIL",)
+        return _write_found(one.reader, found, item.partial, label + b" {")
 
     return write
 
@@ -232,8 +259,8 @@ def _write_found(
     start, count = partial or (0, size)
     start = min(start, size)
     end = min(start + count, size)
-    yield b"%b%d}\r\n" % (before, end - start)
-    yield from reader.pieces(found, start, end)
+    head = b"%b%d}\r\n" % (before, end - start)
+    return chain((head,), reader.pieces(found, start, end))
 
 
 def _binary(item: Item) -> Writer:
@@ -243,9 +270,8 @@ def _binary(item: Item) -> Writer:
     def write(one: One) -> Words:
         found = _decode(one, item)
         if found is None:
-            yield label + b" NIL"
-            return
-        yield from _write_found(one.reader, found, item.partial, label + b" ~{")
+            return (label + b" NIL",)
+        return _write_found(one.reader, found, item.partial, label + b" ~{")
 
     return write
 
@@ -255,7 +281,7 @@ def _binary_size(item: Item) -> Writer:
 
     def write(one: One) -> Words:
         found = _decode(one, item)
-        yield label + (b" 0" if found is None else b" %d" % size_of(found))
+        return (label + (b" 0" if found is None else b" %d" % size_of(found)),)
 
     return write
 

@@ -131,7 +131,7 @@ def _is_found(
         return condition.test(
             Target(number, message, is_recent, _nothing, _nothing, _nothing)
         )
-    reader = Reader(uid, view.mailbox.path, cache)
+    reader = Reader(uid, view.mailbox, cache)
     target = Target(
         number,
         message,

@@ -1,12 +1,13 @@
 """Read messages from their files, and keep what is found out about them."""
 
 import mmap
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterator
+from io import FileIO
+from typing import Any
 
 from services.mailbox.imap.cache import LARGEST_HEADER, Cache, Facts
-from services.mailbox.imap.grammar.items import Section
+from services.mailbox.imap.grammar.items import FIELD_TEXTS, Section
+from services.mailbox.imap.message.header import pick_fields
 from services.mailbox.imap.message.parts import Part, Range, read_parts, split_header
 from services.mailbox.imap.message.sections import decode_section, find_section
 from services.mailbox.imap.message.summary import write_envelope, write_structure
@@ -22,14 +23,12 @@ class GoneError(LookupError):
 class Reader:
     """One message; its file is opened when something asks for it, and only once."""
 
-    def __init__(
-        self, uid: int, find_path: Callable[[int], Path], cache: Cache
-    ) -> None:
+    def __init__(self, uid: int, mailbox: Any, cache: Cache) -> None:
         self._uid = uid
-        self._find_path = find_path
+        self._mailbox = mailbox
         self._cache = cache
         self._content: Any = None
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._parts: Part | None = None
         self._facts: Facts | None = None
 
@@ -56,13 +55,14 @@ class Reader:
         self._file = file
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> FileIO:
         """Open the file; another thread may just give it another name."""
+        find = self._mailbox.last_path
         for _ in range(3):
             try:
-                return self._find_path(self._uid).open("rb", buffering=0)
+                return FileIO(find(self._uid))
             except FileNotFoundError:
-                continue
+                find = self._mailbox.path
             except KeyError as error:
                 raise GoneError(self._uid) from error
         raise GoneError(self._uid)
@@ -105,9 +105,10 @@ class Reader:
         """Return where a section stands, or what it is, or None where there is none."""
         if not section.parts and section.text.startswith("HEADER"):
             header = self.header()
-            root = Part(Range(0, len(header)), Range(len(header), len(header)), {})
-            found = find_section(header, root, section)
-            return header if isinstance(found, Range) else found
+            if section.text not in FIELD_TEXTS:
+                return header
+            is_not = section.text == "HEADER.FIELDS.NOT"
+            return pick_fields(header, section.fields, is_not=is_not)
         if not section.parts and not section.text:
             return Range(0, len(self.content()))
         return find_section(self.content(), self.parts(), section)

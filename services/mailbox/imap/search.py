@@ -21,6 +21,7 @@ from services.mailbox.imap.message.header import (
 from services.mailbox.imap.message.parts import Part
 from services.mailbox.imap.message.sections import UnknownEncodingError, decode_body
 
+FOLD = re.compile(rb"\r?\n(?=[ \t])")
 INDEX, HEADER, BODY = range(3)  # what a condition has to look at
 
 
@@ -219,7 +220,7 @@ def _text(key: Key, scope: Scope) -> Condition:
     is_whole = key.name == "TEXT"
 
     def test(target: Target) -> bool:
-        if is_whole and wanted in fold(decode_words(unfolded(target.read_header()))):
+        if is_whole and _is_in_header(wanted, target.read_header()):
             return True
         return is_in_body(wanted, target)
 
@@ -252,17 +253,26 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.casefold()
 
 
+def _is_in_header(wanted: str, header: bytes) -> bool:
+    header = unfolded(header)
+    if b"=?" not in header and header.isascii():
+        return wanted.isascii() and wanted.encode() in header.lower()
+    return wanted in fold(decode_words(header))
+
+
 def unfolded(header: bytes) -> bytes:
     """Return a header with each field on one line."""
-    return re.sub(rb"\r?\n(?=[ \t])", b"", header)
+    return FOLD.sub(b"", header)
 
 
 def is_in_body(wanted: str, target: Target) -> bool:
     """Tell whether a text is in one of the parts that are texts, decoded."""
     if not wanted:
         return True
-    root = target.read_parts()
     content = target.read_content()
+    if wanted.isascii() and not may_hold(wanted.encode(), content):
+        return False
+    root = target.read_parts()
     if _is_plain(root):
         octets = content[root.body.start :]
         return _is_in(wanted, octets, "utf-8")
@@ -270,6 +280,16 @@ def is_in_body(wanted: str, target: Target) -> bool:
         _is_in(wanted, _decode(content, part), _charset(part))
         for part in walk_texts(root)
     )
+
+
+def may_hold(wanted: bytes, content: bytes) -> bool:
+    """Tell whether the text could be found, before the parts are taken apart.
+
+    Where no part is encoded, what its text holds stands in the message as it is.
+    """
+    octets = content.lower()
+    is_encoded = b"base64" in octets or b"quoted-printable" in octets
+    return is_encoded or wanted in octets
 
 
 def _is_plain(root: Part) -> bool:

@@ -53,6 +53,12 @@ class Mailbox(Protocol):
     def path(self, uid: int) -> Path:
         """Return where a message is now; raises KeyError if it is gone."""
 
+    def last_path(self, uid: int) -> str:
+        """Return where a message was when last looked for; raises KeyError.
+
+        That is quick; who finds no file there asks for `path`.
+        """
+
     def keywords(self) -> Iterable[str]:
         """Return the keywords that messages have or had."""
 

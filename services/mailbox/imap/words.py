@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 SAFE = re.compile(rb"[ !#-\[\]-~]{0,1000}")  # can be quoted as it stands
 QUOTABLE = re.compile(rb"[ -~]{0,1000}")
@@ -41,6 +42,11 @@ def listed(values: Iterable[bytes]) -> bytes:
     return b"(%b)" % b" ".join(values)
 
 
+@lru_cache(maxsize=256)
+def _write_flags(flags: frozenset[str]) -> bytes:
+    return f"({' '.join(sorted(flags))})".encode("ascii", "replace")
+
+
 def flag_list(flags: Iterable[str]) -> bytes:
     """Write flags in parentheses, in an order that does not change."""
-    return f"({' '.join(sorted(flags))})".encode("ascii", "replace")
+    return _write_flags(flags if isinstance(flags, frozenset) else frozenset(flags))

@@ -103,6 +103,13 @@ class Contents:
             path = self.folder / self._messages[uid].file
         return path
 
+    def last_path(self, uid: int) -> str:
+        """Return where a message was when last looked for; raises KeyError.
+
+        That is quick; whoever finds no file there asks for `path`.
+        """
+        return f"{self.folder}/{self._messages[uid].file}"
+
     def keywords(self) -> list[str]:
         """Return the keywords that messages have or had."""
         return list(self._keywords)

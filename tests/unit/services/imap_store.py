@@ -54,6 +54,9 @@ class MemoryMailbox:
         self._messages[uid]
         return self.folder / str(uid)
 
+    def last_path(self, uid: int) -> str:
+        return str(self.path(uid))
+
     def keywords(self) -> Iterable[str]:
         return sorted(self._keywords)
 

@@ -27,10 +27,10 @@ Parameters = tuple[tuple[bytes, bytes], ...]
 
 def unfold(value: bytes) -> bytes:
     """Return the value of a field on one line, without what surrounds it."""
-    value = value[:LONGEST_VALUE]
+    value = value[:LONGEST_VALUE].strip()
     if b"\n" in value or b"\r" in value:
         value = FOLD.sub(b"", value)
-    return value.strip(b" \t")
+    return value
 
 
 def read_fields(header: bytes) -> dict[bytes, bytes]:
