@@ -1,0 +1,1 @@
+"""Judge what comes from outside, and sign what goes out."""
