@@ -4,6 +4,7 @@ What is asked of others may take its time: checks and queue answer by Deferreds.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from services.common.log import log
@@ -115,7 +116,8 @@ class Reception:
             named = f"{identity}@{self._site.name}"
             whole = complete(content, transaction.sender, date, named)
             return _then(self._submit(client, envelope, whole), store)
-        return _then(self._check(client, envelope, content), store)
+        given = replace(envelope, sender=str(transaction.sender))  # not a list's owner
+        return _then(self._check(client, given, content), store)
 
     def _submit(self, client: Client, envelope: Envelope, content: bytes) -> Any:
         """Sign what comes from the site's own; it has to be from the one it is from."""

@@ -58,14 +58,30 @@ class Limits:
 
 @dataclass(frozen=True)
 class Checks:
-    """What is asked of a message from outside before it is taken."""
+    """What is asked of a message from outside before it is taken.
+
+    A message that DMARC fails is refused where its domain wants that; one that SPF
+    alone fails only with ``refuses_spf_failures``, for who passes mail on fails, too.
+    ``dnsbl`` are zones of lists of clients to be turned away.  What ``greylist`` turns
+    away at first may come in after ``greylist_pause`` seconds.  A rate of 0 is no
+    limit; that of messages holds for a client outside, or a user of the site.
+    """
 
     spf: bool = True
     dkim: bool = True
     dmarc: bool = True
     arc: bool = True
+    refuses_spf_failures: bool = False
     greylist: bool = False
+    greylist_pause: float = 60.0
+    greylist_expire: float = 2 * 86400.0
+    greylist_keep: float = 36 * 86400.0
     dnsbl: tuple[str, ...] = ()
+    connections_a_minute: int = 0
+    messages_a_minute: int = 0
+    recipients_a_minute: int = 0
+    seconds: float = 60.0
+    trusted_sealers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ KINDS = ("rsa", "ed25519")
 
 
 class Key(NamedTuple):
-    """A public key; one that ``is_strict`` holds for no domain below (section 3.6.1)."""
+    """A public key; a strict one holds for no domain below its own (section 3.6.1)."""
 
     kind: str
     data: bytes
@@ -66,7 +66,7 @@ def _verify_rsa(data: bytes, signature: bytes, signed: bytes) -> None:
     except UnsupportedAlgorithm as error:
         raise ValueError("the key is of another kind") from error
     if not isinstance(key, RSAPublicKey):
-        raise ValueError("the key is of another kind")
+        raise ValueError("the key is of another kind")  # noqa: TRY004
     if not FEWEST_BITS <= key.key_size <= MOST_BITS:
         raise ValueError(f"the key has {key.key_size} bits")
     key.verify(signature, signed, PKCS1v15(), SHA256())

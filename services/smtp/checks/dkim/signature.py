@@ -69,7 +69,7 @@ def parse_signature(field: Field, now: int) -> Signature:
     local, mark, below = tags.get("i", f"@{signature.domain}").rpartition("@")
     if not mark or not is_below(below, signature.domain):
         raise ValueError("i= is not within d=")
-    return signature._replace(identity=f"{local}@{below}")
+    return signature._replace(identity=f"{local}@{write_ascii(below)}")
 
 
 def read_signature(field: Field, tags: dict[str, str]) -> Signature:
@@ -147,8 +147,7 @@ def choose(fields: Iterable[Field], names: Iterable[bytes]) -> list[Field]:
     stacks: dict[bytes, list[Field]] = {}
     for field in fields:
         stacks.setdefault(field.name, []).append(field)
-    found = [stacks[name].pop() for name in names if stacks.get(name)]
-    return found
+    return [stacks[name].pop() for name in names if stacks.get(name)]
 
 
 def drop_octets(field: Field) -> Field:
