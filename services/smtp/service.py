@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from services.common.control import Control
 from services.common.readiness import announce
 from services.common.settings import SettingsError, read_settings
 from services.common.tls import Credentials, Encrypted
+from services.smtp.checks.service import Checks
 from services.smtp.control import Orders
 from services.smtp.delivery.ledger import Site as Outgoing
 from services.smtp.delivery.service import Delivery
@@ -116,7 +118,9 @@ def makeService(options: Options, reactor: Any = None) -> SmtpService:
     queue = _open_queue(settings, reactor)
     lookup = Lookup(settings.resolvers, reactor)
     delivery = Delivery(queue, Outgoing(settings, site.directory), lookup.ask, reactor)
-    reception = Reception(site, queue, None, time.time)
+    checks = _read_checks(settings, lookup, reactor)
+    site = replace(site, asks=checks.asks)
+    reception = Reception(site, queue, checks, time.time)
     tls = credentials.server if credentials else _no_tls
     host = Host(site, settings.networks, reception, tls, reactor)
     orders = Orders(queue, delivery, time.time)
@@ -124,6 +128,14 @@ def makeService(options: Options, reactor: Any = None) -> SmtpService:
     queue.setServiceParent(service)
     delivery.setServiceParent(service)
     return service
+
+
+def _read_checks(settings: Settings, lookup: Lookup, reactor: Any) -> Checks:
+    """Read the key that messages are signed with, if there is one."""
+    try:
+        return Checks(settings, lookup, reactor)
+    except OSError as error:
+        raise SettingsError(f"dkim: the key: {error.strerror}") from error
 
 
 def _open_queue(settings: Settings, reactor: Any) -> Queue:

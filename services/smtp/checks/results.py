@@ -36,13 +36,15 @@ def write_quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def write_results(name: str, findings: list[Finding], before: str = "") -> bytes:
+def write_results(
+    name: str, findings: list[Finding], start: str = "Authentication-Results: "
+) -> bytes:
     """Write an Authentication-Results field of a server (RFC 8601 section 2.2).
 
-    ``before`` stands before the server's name, as in ARC-Authentication-Results.
+    ``start`` stands before the server's name.
     """
     parts = [_write_finding(one) for one in findings] or ["none"]
-    text = f"{before}{name};\r\n\t" + ";\r\n\t".join(parts) + "\r\n"
+    text = f"{start}{name};\r\n\t" + ";\r\n\t".join(parts) + "\r\n"
     return text.encode("ascii")
 
 

@@ -309,7 +309,12 @@ def test_signatures_out_of_their_form_hold_never(old: str, new: str) -> None:
         "v=DKIM1; p=!",
         RECORDS["ed25519"].replace("ed25519", "rsa"),
     ],
-)
+    ids=[
+        "revoked", "version", "version last", "no key", "no tags", "another kind",
+        "another hash", "another service", "unknown kind", "short", "no base64",
+        "mislabelled",
+    ],
+)  # fmt: skip
 def test_keys_that_do_not_fit_are_not_used(record: str) -> None:
     """Section 6.1.2: revoked, for another purpose, or no key at all."""
     assert result_of(sign_message(), record) == "permerror"
