@@ -113,7 +113,9 @@ class Server:
             if self.process is None or self.process.poll() is not None:
                 break
             reply = ask(question, self.address, self.port, 0.3)
-            if reply is not None and reply[3] & 0x0F == 0:  # RFC 1035 4.1.1: RCODE
+            # A port that nobody has yet may be our own, and give the question back.
+            is_reply = reply is not None and reply[2] & 0x80  # RFC 1035 4.1.1: QR
+            if reply is not None and is_reply and reply[3] & 0x0F == 0:  # RCODE
                 return time.monotonic() - started
             time.sleep(0.02)
         tail = self.log.read_text(errors="replace")[-1500:]

@@ -81,7 +81,8 @@ def _measure_warm(plan: Plan, tree: Tree) -> None:
             ("NXDOMAIN", Load(tree.missing, plan.seconds)),
         ):
             for server in servers:
-                press(server, load, plan.load_core)
+                whole = Load(load.questions, SECONDS_COLD, load.is_signed)
+                press(server, whole, plan.load_core, runs=1)
             rates = take_turns(servers, plan.rounds, _press_with(load, plan.load_core))
             peaks = [thousands(ramp(one, load, plan.load_core)) for one in servers]
             sizes = [f"{server.memory()[0]:.0f}" for server in servers]
