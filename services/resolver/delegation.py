@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import NamedTuple
 
 from dns.rdatatype import RdataType
 
@@ -17,6 +18,9 @@ from services.resolver.reply import (
 )
 
 Network = IPv4Network | IPv6Network
+
+RECENT_SECONDS = 1.0  # so long addresses may be told that have just been forgotten
+MOST_RECENT = 1_000  # zones whose servers are told again without a look
 
 
 @dataclass
@@ -38,6 +42,14 @@ class Delegation:
         )
 
 
+class Recent(NamedTuple):
+    """The addresses of a zone's servers, good until then or while the entry lives."""
+
+    entry: Entry
+    addresses: dict[str, Owner]
+    until: float
+
+
 class Delegations:
     """Find where to ask; addresses in ``never_ask`` are never given out."""
 
@@ -52,6 +64,7 @@ class Delegations:
         self._cache = cache
         self._clock = clock
         self._never_ask = tuple(never_ask)
+        self._recent: dict[Owner, Recent] = {}
 
     def hints(self) -> Delegation:
         """Return the root as it was configured (RFC 9609)."""
@@ -64,12 +77,30 @@ class Delegations:
             servers = entry.rrset(now)
             if servers is None:
                 continue
-            delegation = self._recall(servers)
+            delegation = self._recall_again(entry, servers, now)
             if servers.owner == ROOT:
                 return Delegation(ROOT, {**self._roots, **delegation.addresses})
             if delegation.is_usable():
                 return delegation
         return None
+
+    def _recall_again(self, entry: Entry, servers: RRset, now: float) -> Delegation:
+        """Recall a delegation, or take what was recalled of it a moment ago.
+
+        While many names of a zone are resolved, its servers' addresses need not be
+        put together for each; what is not known of them yet may be known the next time.
+        """
+        zone = servers.owner
+        recent = self._recent.get(zone)
+        if recent is None or recent.entry is not entry or recent.until <= now:
+            delegation = self._recall(servers)
+            if delegation.bare:
+                return delegation
+            if len(self._recent) >= MOST_RECENT:
+                self._recent.clear()
+            recent = Recent(entry, delegation.addresses, now + RECENT_SECONDS)
+            self._recent[zone] = recent
+        return Delegation(zone, dict(recent.addresses), is_remembered=True)
 
     def follow(self, referral: Referral) -> Delegation:
         """Turn a referral into a delegation by its own glue and what is known."""

@@ -264,11 +264,15 @@ class Resolver:
         known, asked, is_minimising = delegation.zone, 0, True
         while True:
             part = minimise(question, known, asked) if is_minimising else question
+            # A remembered zone was found without a wait: nothing new is known since.
+            is_unknown = not asked and part == question and delegation.is_remembered
             asked += 1
             if part != question:
                 work.shortened.add(part)
             try:
-                reading = yield from self._ask_zone(delegation, part, work)
+                reading = yield from self._ask_zone(
+                    delegation, part, work, is_unknown=is_unknown
+                )
             except DeadEndError:
                 # A server may stumble over a question cut short: ask it whole.
                 if part != question:
@@ -306,10 +310,15 @@ class Resolver:
         return nearest or self._delegations.hints()
 
     def _ask_zone(
-        self, delegation: Delegation, question: Question, work: Work
+        self,
+        delegation: Delegation,
+        question: Question,
+        work: Work,
+        *,
+        is_unknown: bool = False,
     ) -> Steps[Known | Referral]:
         """Ask a zone's servers in turn until one is of use; the silent ones again."""
-        if link := self._recall_for(question, work):
+        if not is_unknown and (link := self._recall_for(question, work)):
             return link.known
         now, zone = self._clock(), delegation.zone
         queue = self._line_up(delegation, question, work)

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import NamedTuple
@@ -61,8 +62,12 @@ class Keys:
         return found[:MOST_TWINS]
 
 
+@lru_cache(maxsize=128)
 def read_signature(rdata: bytes) -> Signature:
-    """Take an RRSIG's data apart; `read_message` has seen that it is whole."""
+    """Take an RRSIG's data apart; `read_message` has seen that it is whole.
+
+    Who checks a set looks at its signatures several times in a row.
+    """
     end = name_end(rdata, FIXED_PART)
     signer = rdata[FIXED_PART:end].lower()
     _, algorithm, labels, ttl, expiration, inception, tag = FIELDS.unpack_from(rdata)
