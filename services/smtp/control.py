@@ -1,6 +1,6 @@
 """What a mail server can be told while it runs: `lab mail` comes here."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from services.common.control import Command, CommandError, expect_words
@@ -11,9 +11,19 @@ LONGEST_REASON = 200
 
 
 class Orders:
-    """The commands of one server; ``queue`` is a `Queue`, ``delivery`` a `Delivery`."""
+    """The commands of one server; ``queue`` is a `Queue`, ``delivery`` a `Delivery`.
 
-    def __init__(self, queue: Any, delivery: Any, now: Callable[[], float]) -> None:
+    ``count`` counts what else there is to tell.
+    """
+
+    def __init__(
+        self,
+        queue: Any,
+        delivery: Any,
+        now: Callable[[], float],
+        count: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self._count = count
         self._queue = queue
         self._delivery = delivery
         self._now = now
@@ -119,6 +129,8 @@ class Orders:
         yield f"held {sum(one.is_held for one in messages)}"
         yield f"octets {sum(one.size for one in messages)}"
         yield f"connections {self._delivery.workers}"
+        for name, count in self._count().items():
+            yield f"{name} {count}"
 
 
 def _span(seconds: float) -> str:

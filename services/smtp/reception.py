@@ -82,7 +82,7 @@ class Reception:
         self._queue = queue
         self._checks = checks
         self._clock = clock
-        self.counts = {"accepted": 0, "refused": 0}
+        self.refused = 0
 
     def connected(self, client: Client) -> Any:
         """Ask whether a client is welcome."""
@@ -107,7 +107,7 @@ class Reception:
 
         def store(prepared: bytes | Reply) -> Any:
             if isinstance(prepared, Reply):
-                self.counts["refused"] += 1
+                self.refused += 1
                 return prepared
             return self._store(client, envelopes, received + prepared, identity)
 
@@ -168,7 +168,6 @@ class Reception:
     def _tell(
         self, client: Client, envelope: Envelope, content: bytes, identity: str
     ) -> str:
-        self.counts["accepted"] += 1
         log(
             "message accepted",
             id=identity,

@@ -123,7 +123,11 @@ def makeService(options: Options, reactor: Any = None) -> SmtpService:
     reception = Reception(site, queue, checks, time.time)
     tls = credentials.server if credentials else _no_tls
     host = Host(site, settings.networks, reception, tls, reactor)
-    orders = Orders(queue, delivery, time.time)
+
+    def count() -> dict[str, int]:
+        return {"sessions": len(host.sessions), "messages refused": reception.refused}
+
+    orders = Orders(queue, delivery, time.time, count)
     service = SmtpService(settings, host, credentials, orders.commands(), reactor)
     queue.setServiceParent(service)
     delivery.setServiceParent(service)

@@ -45,7 +45,7 @@ class Served:
             "lists": LISTS,
             "postmaster": "carol",
             "ports": ports,
-            "control": "",
+            "control": f"netarium-test-{self.relay}",
             "limits": {"idle": 20.0},
             "largest_message": 20_000_000,
             **more,
@@ -55,6 +55,13 @@ class Served:
         words = [sys.executable, "-m", "services.run", "lab-smtp", "-c", str(path)]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE)
         self.wait_for("ready")
+
+    def ask(self, *words: str) -> list[str]:
+        """Give a command; return what is said, line by line."""
+        socket_name = f"netarium-test-{self.relay}"
+        control = [sys.executable, "-m", "services.control", "--socket", socket_name]
+        done = subprocess.run([*control, *words], capture_output=True, check=True)
+        return done.stdout.decode().splitlines()
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """Read the log up to an event."""
@@ -217,6 +224,17 @@ def test_commands_smuggled_before_tls_are_lost(served: Served) -> None:
     assert heard.count(b"220 ") == 2
     assert b"2.1.0" not in heard
     assert b"Bye" not in heard
+
+
+def test_the_server_tells_how_it_is(served: Served) -> None:
+    """What `lab mail` asks for; a session that is open is one more."""
+    with served.connect() as client:
+        client.noop()
+        stats = served.ask("stats")
+
+    assert "sessions 1" in stats
+    assert any(line.startswith("accepted ") for line in stats)
+    assert "queue list" in served.ask("help")
 
 
 def test_login_without_tls_where_the_lab_says_so(tmp_path: Path) -> None:
