@@ -122,11 +122,11 @@ class Contents:
         """Return the same, and take them for told: the files leave ``new``."""
         taken, self._recent = self._recent, set()
         for uid in taken:
-            message = self._messages[uid]
-            if message.file.startswith("new/"):
-                with suppress(OSError):
+            message = self._messages.get(uid)
+            if message is not None and message.file.startswith("new/"):
+                with suppress(OSError, KeyError):  # as for one that has just gone
                     self._move(message, message.flags)
-        return taken
+        return taken & self._messages.keys()
 
     def vanished_since(self, modseq: int) -> list[int]:
         """Return UIDs that are gone since, or all gone where that is not known."""

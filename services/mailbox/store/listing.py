@@ -8,6 +8,7 @@ from typing import NamedTuple
 from services.mailbox.store.names import split_file
 
 PLACES = ("new", "cur")  # in this order: a file that is moved on is then seen twice
+LARGEST_MENDED = 1 << 26  # octets; a larger file is shown as it is
 QUIET = 2_000_000_000  # ns; a change so young may be followed by one with its time
 
 
@@ -53,6 +54,8 @@ def _mend_lines(path: Path, seen: os.stat_result) -> int:
 
     So do other programs write a Maildir.  Its readers here count octets.
     """
+    if seen.st_size > LARGEST_MENDED:
+        return 0
     octets = path.read_bytes()
     if octets.count(b"\n") == octets.count(b"\r\n"):
         return 0

@@ -145,11 +145,12 @@ class Mailbox(Contents):
 
         Where the disk fails in between, the next look at the files finds out.
         """
+        places: set[str] = set()
         try:
             for uid, flags in wanted.items():
                 with suppress(KeyError):
-                    self._rename(self._messages[uid], flags)
-            for place in PLACES:
+                    places |= self._rename(self._messages[uid], flags)
+            for place in sorted(places):
                 sync_folder(self.folder / place)
             changed = {uid: wanted[uid] for uid in wanted if uid in self._messages}
             modseq = self._state.modseq + 1
@@ -209,12 +210,16 @@ class Mailbox(Contents):
         self._keywords.update(dict.fromkeys(keywords_of(shared)))
         return shared
 
-    def _rename(self, message: Message, flags: frozenset[str]) -> None:
-        """Give a file the letters of flags; one in ``new`` without any stays there."""
+    def _rename(self, message: Message, flags: frozenset[str]) -> set[str]:
+        """Give a file the letters of flags; return the folders that have changed.
+
+        One in ``new`` that gets none stays there.
+        """
         _, before = split_file(message.file[4:])
-        letters = letters_of(flags, before)
-        if letters != before:
-            self._move(message, flags)
+        if letters_of(flags, before) == before:
+            return set()
+        self._move(message, flags)
+        return {message.file[:3], "cur"}
 
     # The mailbox as a whole
 

@@ -151,6 +151,18 @@ def test_recent_messages_are_told_once(tmp_path: Path) -> None:
     assert open_inbox(tmp_path).peek_recent() == set()
 
 
+def test_a_recent_message_may_be_gone_already(tmp_path: Path) -> None:
+    """Another program has been quicker; nobody is told of what is not there."""
+    inbox = open_inbox(tmp_path)
+    for _ in range(3):
+        inbox.append(TEXT, [], NOW)
+    for uid in (1, 3):
+        inbox.path(uid).unlink()
+
+    assert inbox.take_recent() == {2}
+    assert inbox.uids() == [2]
+
+
 def test_copies_share_their_file(tmp_path: Path) -> None:
     """A message on disk is read-only: a link does as well, and costs nothing."""
     mailboxes = open_store(tmp_path).open("alice")
