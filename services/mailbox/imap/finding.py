@@ -83,7 +83,7 @@ def _find(connection: Connection, request: Search) -> Steps:
     condition = _compile(connection, view, request)
     cache = connection.cache()
     chosen = _narrow(view, request.key)
-    stride = STRIDE.get(condition.cost, 1)
+    stride = max(1, STRIDE.get(condition.cost, 1) // _count(request.key))
     found: Chosen = []
     for start in range(0, len(chosen), stride):
         for pair in chosen[start : start + stride]:
@@ -151,6 +151,11 @@ def _is_found(
 def _nothing() -> Any:
     """Read nothing, for tests that only need the index."""
     raise AssertionError("the index was to be enough")
+
+
+def _count(key: Key) -> int:
+    """Count the keys of a search."""
+    return 1 + sum(_count(one) for one in key.arguments if isinstance(one, Key))
 
 
 def _names(key: Key, name: str) -> bool:
