@@ -251,18 +251,44 @@ def _when(one: Thread) -> tuple[float, int]:
 def _gather(roots: list[Thread]) -> list[Thread]:
     """Put threads with one subject together (RFC 5256 section 3, REFERENCES step 5)."""
     first: dict[str, Thread] = {}
+    for root in roots:
+        subject, _ = _base_of(root)
+        there = first.get(subject)
+        if there is None or _rank(root) < _rank(there):
+            first[subject] = root
     kept: list[Thread] = []
     for root in roots:
-        entry = root.entry or root.children[0].entry
-        text = decode_words(entry.fields.get(b"subject", b"")) if entry else ""
-        subject, is_answer = find_base(text)
-        there = first.get(subject) if subject else None
-        if there is None or not is_answer or there.entry is None or root.entry is None:
-            first.setdefault(subject, root)
+        subject, _ = _base_of(root)
+        if not subject or first[subject] is root:
             kept.append(root)
         else:
-            there.children.append(root)
-    return kept
+            _join(first[subject], root)
+    return sorted(kept, key=_when)
+
+
+def _base_of(root: Thread) -> tuple[str, bool]:
+    """Return the base of a thread's subject, and whether it is that of an answer."""
+    entry = root.entry or root.children[0].entry
+    return find_base(decode_words(entry.fields.get(b"subject", b"") if entry else b""))
+
+
+def _rank(root: Thread) -> int:
+    """Say what is rather the head of others: an empty place, a message, an answer."""
+    if root.entry is None:
+        return 0
+    return 2 if _base_of(root)[1] else 1
+
+
+def _join(head: Thread, other: Thread) -> None:
+    """Put a thread below the one that has its subject, or beside it."""
+    if head.entry is None:
+        head.children += [other] if other.entry is not None else other.children
+    elif _rank(other) > _rank(head):
+        head.children.append(other)
+    else:
+        beside = Thread()
+        beside.entry, beside.children = head.entry, head.children
+        head.entry, head.children = None, [beside, other]
 
 
 def write_threads(threads: list[Thread], shown: dict[int, int]) -> bytes:
