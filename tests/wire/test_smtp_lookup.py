@@ -18,7 +18,7 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.threads import blockingCallFromThread
 
 from services.smtp.lookup import protocol
-from services.smtp.lookup.answer import NOERROR, NXDOMAIN, SERVFAIL, Found
+from services.smtp.lookup.found import NOERROR, NXDOMAIN, SERVFAIL, Found
 from services.smtp.lookup.protocol import Lookup, read_server
 
 Behaviour = Callable[[Message, bool], Message | None]  # of a query, and whether by TCP

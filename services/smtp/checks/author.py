@@ -1,6 +1,6 @@
 """Find out whose a message says it is: the domains in From."""
 
-from services.smtp.checks.header import Content
+from services.smtp.checks.header import LARGEST_HEADER, Content
 from services.smtp.checks.question import write_ascii
 from services.smtp.trace import read_addresses
 
@@ -39,3 +39,16 @@ def _read_domains(value: bytes) -> list[str]:
     if len(domains) > MOST_AUTHORS:
         raise NoAuthor("From names too many domains")
     return list(domains)
+
+
+def is_from(content: bytes, domain: str) -> bool:
+    """Tell whether all authors of a message are of a domain, or of ones below it."""
+    parsed = Content(content)
+    if len(parsed.header) > LARGEST_HEADER:
+        return False
+    try:
+        authors = find_authors(parsed)
+    except NoAuthor:
+        return False
+    end = f".{domain.lower()}"
+    return bool(authors) and all(f".{one}".endswith(end) for one in authors)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from services.smtp.lookup.answer import Found
+from services.smtp.lookup.found import Found
 
 Ask = Callable[[str, str], Awaitable[Found]]
 IpAddress = IPv4Address | IPv6Address

@@ -1,4 +1,7 @@
-"""Answer what a session asks: may this client, sender, recipient or message come in."""
+"""Answer what a session asks: may this client, sender, recipient or message come in.
+
+What judges messages is imported with the first one: that is time at the start.
+"""
 
 import secrets
 import time
@@ -9,16 +12,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.threads import deferToThreadPool
 
-from services.smtp.checks.author import NoAuthor, find_authors
-from services.smtp.checks.dkim.key import PrivateKey
-from services.smtp.checks.dkim.signer import sign
-from services.smtp.checks.header import LARGEST_HEADER, Content
-from services.smtp.checks.judgement import LATER, Judge, Source
-from services.smtp.checks.origin import find_listing, find_name
 from services.smtp.checks.rates import Greylist, Rates, find_network
-from services.smtp.checks.spf.evaluation import read_client
 from services.smtp.envelope import Envelope
-from services.smtp.lookup.answer import Found
+from services.smtp.lookup.found import Found
 from services.smtp.reception import Verdict
 from services.smtp.replies import Reply
 from services.smtp.settings import Settings
@@ -29,6 +25,7 @@ TOO_FAST = Reply(421, "4.7.0", "Too many connections in a minute; try again late
 TOO_MUCH = Reply(450, "4.7.1", "Too many messages in a minute; try again later")
 TOO_MANY = Reply(450, "4.7.1", "Too many recipients in a minute; try again later")
 COME_AGAIN = Reply(451, "4.7.1", "Greylisted: try again in a few minutes")
+LATE = Reply(451, "4.4.3", "The checks took too long; try again later")
 LONGEST_NAME_SEARCH = 10.0  # seconds
 LISTING_SECONDS = 10.0
 
@@ -55,10 +52,9 @@ class Checks:
         self._reactor = reactor
         self._clock = clock
         self._can_ask = bool(settings.resolvers) and lookup is not None
-        self._judge = Judge(
-            settings.name, switches, self._ask, self._run, clock, random
-        )
-        self.counts = self._judge.counts
+        self._random = random
+        self._judge: Any = None
+        self.counts: dict[str, int] = {}
         seconds = reactor.seconds
         self._connections = Rates(switches.connections_a_minute, seconds)
         self._messages = Rates(switches.messages_a_minute, seconds)
@@ -69,7 +65,8 @@ class Checks:
             switches.greylist_keep,
             seconds,
         )
-        self._key = PrivateKey(_read_key(settings)) if settings.dkim else None
+        self._key = _read_key(settings)
+        self._private: Any = None
         self.asks = frozenset(self._list_asks())
 
     def _list_asks(self) -> list[Ask]:
@@ -97,6 +94,8 @@ class Checks:
         if not is_inside and not self._connections.take(find_network(client.address)):
             return TOO_FAST
         if self._can_ask:
+            from services.smtp.checks.origin import find_name
+
             searching = Deferred.fromCoroutine(find_name(client.address, self._ask))
             searching.addTimeout(LONGEST_NAME_SEARCH, self._reactor)
             searching.addCallback(lambda name: setattr(client, "host", name))
@@ -130,6 +129,8 @@ class Checks:
     def _look_listed(
         self, client: Client, transaction: Transaction, address: str
     ) -> "Deferred[Reply | None]":
+        from services.smtp.checks.origin import find_listing
+
         zones = self._switches.dnsbl
         searching = Deferred.fromCoroutine(
             find_listing(client.address, zones, self._ask)
@@ -158,44 +159,50 @@ class Checks:
         """Judge a message from outside: by a Deferred, if there is a resolver."""
         if not self._can_ask:
             return Verdict()
-        address = str(read_client(client.address))
-        source = Source(address, client.hello, client.host, envelope.sender)
+        from services.smtp.checks.judgement import Judge, Source
+
+        if self._judge is None:
+            self._judge = Judge(
+                self._settings.name,
+                self._switches,
+                self._ask,
+                self._run,
+                self._clock,
+                self._random,
+                self.counts,
+            )
+        source = Source(client.address, client.hello, client.host, envelope.sender)
         judging = Deferred.fromCoroutine(self._judge.judge(source, content))
         judging.addTimeout(self._switches.seconds, self._reactor)
         return judging.addErrback(_put_off)
 
     def sign(self, envelope: Envelope, content: bytes) -> Any:
         """Sign a message that is from the site's domain, in a thread."""
-        dkim, key = self._settings.dkim, self._key
-        if dkim is None or key is None or not self._is_ours(content):
+        dkim = self._settings.dkim
+        if dkim is None or self._key is None:
             return content
+        from services.smtp.checks.author import is_from
+
         domain, now = self._settings.domain, int(self._clock())
-        signing = self._run(sign, content, domain, dkim.selector, key, now)
+        if not is_from(content, domain):
+            return content
+        if self._private is None:
+            from services.smtp.checks.dkim.key import PrivateKey
+
+            self._private = PrivateKey(self._key)
+        from services.smtp.checks.dkim.signer import sign
+
+        signing = self._run(sign, content, domain, dkim.selector, self._private, now)
         return signing.addCallback(lambda field: field + content)
 
-    def _is_ours(self, content: bytes) -> bool:
-        """Tell whether a message is from the site's domain, or one below it."""
-        parsed = Content(content)
-        if len(parsed.header) > LARGEST_HEADER:
-            return False
-        try:
-            authors = find_authors(parsed)
-        except NoAuthor:
-            return False
-        domain = self._settings.domain.lower()
-        return bool(authors) and all(
-            one == domain or one.endswith(f".{domain}") for one in authors
-        )
 
-
-def _read_key(settings: Settings) -> bytes:
-    assert settings.dkim is not None
-    return Path(settings.dkim.key).read_bytes()
+def _read_key(settings: Settings) -> bytes | None:
+    return Path(settings.dkim.key).read_bytes() if settings.dkim else None
 
 
 def _put_off(failure: Any) -> Verdict:
     failure.trap(TimeoutError)
-    return Verdict(refusal=LATER)
+    return Verdict(refusal=LATE)
 
 
 def _forgive(failure: Any) -> None:

@@ -1,8 +1,5 @@
 """Questions and answers of a stub resolver, without a socket and without a clock."""
 
-from collections import OrderedDict
-from typing import NamedTuple
-
 import dns.exception
 import dns.flags
 import dns.message
@@ -11,39 +8,17 @@ import dns.rcode
 import dns.rdatatype
 from dns.message import Message
 from dns.name import Name
-from dns.rdata import Rdata
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 
-NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
+from services.smtp.lookup.found import NOERROR, NXDOMAIN, Found
+
 SIZE = 1232  # octets of a datagram that no network has to cut
 LONGEST = 3_600.0  # seconds that an answer is kept
 LONGEST_NEGATIVE = 300.0
 LONGEST_CHAIN = 12  # aliases
-MOST_KEPT = 2_000  # answers
 
 Key = tuple[Name, RdataType]
-
-
-class Found(NamedTuple):
-    """What was found; ``name`` is the last name of a chain of aliases.
-
-    ``rcode`` is NOERROR, NXDOMAIN, or SERVFAIL for whatever keeps an answer from being
-    known now.  ``rdatas`` are of the type that was asked for, none if there are none.
-    ``is_secure`` says that the resolver has checked signatures (RFC 4035 3.2.3);
-    ``ttl`` is in seconds.
-    """
-
-    name: str
-    rcode: int
-    rdatas: tuple[Rdata, ...] = ()
-    is_secure: bool = False
-    ttl: float = 0.0
-
-    @property
-    def is_failed(self) -> bool:
-        """Tell whether another time there may be an answer."""
-        return self.rcode not in (NOERROR, NXDOMAIN)
 
 
 def read_key(name: str, rdtype: str) -> Key | None:
@@ -116,32 +91,3 @@ def _negative_ttl(reply: Message) -> float:
         if rrset.rdtype == RdataType.SOA:
             return float(min(rrset.ttl, rrset[0].minimum, LONGEST_NEGATIVE))
     return 0.0
-
-
-class Memory:
-    """Answers until they expire; of too many the ones unused longest are forgotten."""
-
-    def __init__(self, most: int = MOST_KEPT) -> None:
-        self._most = most
-        self._held: OrderedDict[Key, tuple[float, Found]] = OrderedDict()
-
-    def get(self, key: Key, now: float) -> Found | None:
-        """Return what is remembered, with the seconds that are left."""
-        held = self._held.get(key)
-        if held is None:
-            return None
-        end, found = held
-        if end <= now:
-            del self._held[key]
-            return None
-        self._held.move_to_end(key)
-        return found._replace(ttl=end - now)
-
-    def put(self, key: Key, found: Found, now: float) -> None:
-        """Remember an answer, unless it holds for no time."""
-        if found.is_failed or found.ttl <= 0:
-            return
-        self._held[key] = now + found.ttl, found
-        self._held.move_to_end(key)
-        if len(self._held) > self._most:
-            self._held.popitem(last=False)

@@ -2,26 +2,17 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import DatagramProtocol
 from twisted.protocols.basic import Int16StringReceiver
 
-from services.smtp.lookup.answer import (
-    NXDOMAIN,
-    SERVFAIL,
-    Found,
-    Key,
-    Memory,
-    is_cut,
-    is_usable,
-    read_key,
-    read_reply,
-    take,
-    write_query,
-)
+from services.smtp.lookup.found import NXDOMAIN, SERVFAIL, Found, Memory
+
+if TYPE_CHECKING:  # at run time it is imported with the first question
+    from services.smtp.lookup.answer import Key
 
 PORT = 53
 WAITS = (1.5, 3.0, 5.0)  # seconds for each resolver, round by round
@@ -121,6 +112,8 @@ class Lookup:
 
     def ask(self, name: str, rdtype: str) -> "Deferred[Found]":
         """Look a name up; the answer never fails, but may say SERVFAIL."""
+        from services.smtp.lookup.answer import read_key
+
         waiting: Deferred[Found] = Deferred()
         key = read_key(name, rdtype)
         if key is None:
@@ -140,12 +133,12 @@ class Lookup:
             asking.addCallback(lambda found: self._tell(key, found))
         return waiting
 
-    def _tell(self, key: Key, found: Found) -> None:
+    def _tell(self, key: "Key", found: Found) -> None:
         self._memory.put(key, found, self._reactor.seconds())
         for waiting in self._under_way.pop(key):
             waiting.callback(found)
 
-    async def _resolve(self, key: Key) -> Found:
+    async def _resolve(self, key: "Key") -> Found:
         for seconds in WAITS:
             for server in self._servers:
                 found = await self._ask_one(server, key, seconds)
@@ -153,8 +146,18 @@ class Lookup:
                     return found
         return Found(key[0].to_text(omit_final_dot=True), SERVFAIL)
 
-    async def _ask_one(self, server: Server, key: Key, seconds: float) -> Found | None:
+    async def _ask_one(
+        self, server: Server, key: "Key", seconds: float
+    ) -> Found | None:
         """Ask one resolver once; None if it does not answer, or does not know."""
+        from services.smtp.lookup.answer import (
+            is_cut,
+            is_usable,
+            read_reply,
+            take,
+            write_query,
+        )
+
         identity = self._random(1 << 16)
         query = write_query(key, identity)
         got: list[Any] = []

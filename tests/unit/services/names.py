@@ -6,7 +6,7 @@ import dns.rdata
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 
-from services.smtp.lookup.answer import NOERROR, NXDOMAIN, SERVFAIL, Found
+from services.smtp.lookup.found import NOERROR, NXDOMAIN, SERVFAIL, Found
 
 
 def quote(text: str) -> str:

@@ -8,17 +8,13 @@ from hypothesis import strategies as st
 
 from services.smtp.lookup.answer import (
     LONGEST_CHAIN,
-    NOERROR,
-    NXDOMAIN,
-    SERVFAIL,
-    Found,
     Key,
-    Memory,
     read_key,
     read_reply,
     take,
     write_query,
 )
+from services.smtp.lookup.found import NOERROR, NXDOMAIN, SERVFAIL, Found, Memory
 
 SOA = "campus.edu. 3600 IN SOA ns1 hostmaster 1 2 3 4 60"
 

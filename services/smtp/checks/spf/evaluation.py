@@ -25,7 +25,7 @@ from services.smtp.checks.spf.record import (
     is_record,
     parse_record,
 )
-from services.smtp.lookup.answer import Found
+from services.smtp.lookup.found import Found
 
 MOST_TERMS = 10  # that need a question to the DNS, section 4.6.4
 MOST_VOID = 2  # questions without an answer
