@@ -2,6 +2,7 @@
 
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ class Sink:
         self.offers = offers
         self.rule = rule
         self.is_lmtp = is_lmtp
+        self.tls: ssl.SSLContext | None = None
+        self.encrypted = 0
         self.address = address
         self._server = _Server((address, port), self)
         self.port: int = self._server.server_address[1]
@@ -75,7 +78,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         self.is_open = False
         try:
             self.answer(self.sink.rule("connect") or "220 sink ESMTP")
-            for line in self.rfile:
+            while line := self.rfile.readline():
                 if not self.obey(line.decode().rstrip("\r\n")):
                     return
         except OSError:
@@ -97,6 +100,8 @@ class _Conversation(socketserver.StreamRequestHandler):
             if verb == "BDAT":
                 self.rfile.read(int(line.split()[1]))
             return self.answer(said)
+        if verb == "STAR":
+            return self.do_starttls()
         answer = getattr(self, f"do_{verb.lower()}", lambda line: "500 what?")(line)
         return answer is None or (self.answer(answer) and verb != "QUIT")
 
@@ -109,6 +114,16 @@ class _Conversation(socketserver.StreamRequestHandler):
 
     def do_helo(self, line: str) -> str:
         return "250 sink"
+
+    def do_starttls(self) -> bool:
+        """Speak TLS from now on."""
+        assert self.sink.tls is not None
+        self.answer("220 go ahead")
+        self.connection = self.sink.tls.wrap_socket(self.connection, server_side=True)
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = self.connection.makefile("wb", 0)
+        self.sink.encrypted += 1
+        return True
 
     def do_mail(self, line: str) -> str:
         if self.is_open:

@@ -21,7 +21,7 @@ from services.smtp.delivery import dane
 from services.smtp.delivery.answer import LONGEST, Answer, Answers, Confused
 from services.smtp.delivery.report import Undeliverable
 from services.smtp.delivery.route import Host
-from services.smtp.delivery.session import Lost, NoTls
+from services.smtp.delivery.session import Lost
 
 CONNECT = 30  # seconds
 HANDSHAKE = 60
@@ -121,8 +121,7 @@ class Connection(Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        kind = NoTls if self._is_shaking else Lost
-        self._fire(Failure(kind(self._reason)))
+        self._fire(Failure(Lost(self._reason)))
 
     def handshakeCompleted(self) -> None:
         """Look at the server's certificate, once it is known."""

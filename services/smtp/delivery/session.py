@@ -77,14 +77,17 @@ async def greet(
     if greeting.code != READY:
         raise _refused(greeting, host)
     peer = await _hello(wire, name, host, is_lmtp)
-    if uses_tls and "STARTTLS" in peer.offers:
-        wire.send(b"STARTTLS\r\n")
-        answer = await wire.reply(HELLO)
-        if answer.code == READY:
-            await wire.encrypt(host)
-            peer = await _hello(wire, name, host, is_lmtp)
-            return peer._replace(is_encrypted=True)
-    return peer
+    if not uses_tls or "STARTTLS" not in peer.offers:
+        return peer
+    try:
+        answer = await _ask(wire, b"STARTTLS\r\n", HELLO)
+        if answer.code != READY:
+            return peer
+        await wire.encrypt(host)
+        peer = await _hello(wire, name, host, is_lmtp)
+    except Lost as error:
+        raise NoTls(str(error)) from error
+    return peer._replace(is_encrypted=True)
 
 
 async def _hello(wire: Wire, name: str, host: str, is_lmtp: bool) -> Peer:
