@@ -117,8 +117,9 @@ def makeService(options: Options, reactor: Any = None) -> SmtpService:
     site = make_site(settings)
     queue = _open_queue(settings, reactor)
     lookup = Lookup(settings.resolvers, reactor)
-    delivery = Delivery(queue, Outgoing(settings, site.directory), lookup.ask, reactor)
     checks = _read_checks(settings, lookup, reactor)
+    outgoing = Outgoing(settings, site.directory, checks.sign)
+    delivery = Delivery(queue, outgoing, lookup.ask, reactor)
     site = replace(site, asks=checks.asks)
     reception = Reception(site, queue, checks, time.time)
     tls = credentials.server if credentials else _no_tls

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.lab.conftest import eventually
 from tests.wire.mail_sinks import Names, Sink
@@ -405,4 +407,23 @@ def test_a_message_that_waits_too_long_comes_back(tmp_path: Path) -> None:
     status = status_of(post.notice())
     assert "Action: failed\nStatus: 4.4.7" in status
     eventually(lambda: post.order("queue", "list") == ["0 messages"])
+    post.close()
+
+
+def test_notices_to_other_sites_are_signed(tmp_path: Path) -> None:
+    """Else a site that asks for it by DMARC would see them refused as forged."""
+    key = rsa.generate_private_key(65537, 2048)
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, *form)
+    (tmp_path / "dkim.pem").write_bytes(pem)
+    dkim = {"selector": "lab", "key": str(tmp_path / "dkim.pem")}
+    post = Post(tmp_path, dkim=dkim)
+    post.names.missing.add("nowhere.com")
+
+    post.send("x@nowhere.com", sender="bob@bookshop.com")
+
+    sender, recipients, content = eventually(lambda: post.sink.messages)[0]
+    assert (sender, recipients) == ("", ["bob@bookshop.com"])
+    assert b"DKIM-Signature:" in content
+    assert b"Status: 5.1.2" in content
     post.close()

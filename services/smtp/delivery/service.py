@@ -174,8 +174,11 @@ class Delivery(Service):
         connection = link.connection
         try:
             while (job := await self._next(lane)) is not None:
-                if not await self._deliver(link, lane, job):
-                    return
+                try:
+                    if not await self._deliver(link, lane, job):
+                        return
+                finally:
+                    self._let_go(job)
             await leave(connection)
         finally:
             connection.close()
@@ -202,7 +205,17 @@ class Delivery(Service):
             )
             return
         while (job := lane.pop(now)) is not None:
-            await self._settle(job, all_alike(error.report(), job.indexes))
+            try:
+                await self._settle(job, all_alike(error.report(), job.indexes))
+            finally:
+                self._let_go(job)
+
+    def _let_go(self, job: Job) -> None:
+        """Try later what an error of ours has kept from its end."""
+        if job.is_active:
+            job.tries += 1
+            now = self._now()
+            self.schedule.put_off(job, now + self.schedule.pause(job.tries), now)
 
     async def _connect(self, host: Host, address: str, target: Target) -> Connection:
         """Open a connection for `reach`."""
