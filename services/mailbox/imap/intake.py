@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 LONGEST_LINE = 65_536  # of a whole command without its large literal
 LONGEST_EARLY_LINE = 8_192  # before the client has said who it is
 LARGEST_LITERAL = 65_536  # but for a message to append
+NO_ROOM = "the disk takes no message"
 ANNOUNCED = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}\r?\n\Z")
 APPEND = re.compile(rb"[^ ]+ APPEND ", re.I)
 
@@ -131,7 +132,9 @@ class Intake:
         if self._fault is not None or size > self._most(announced.start()):
             return self._refuse_literal(size, is_sent_unasked=is_sent_unasked)
         self._begin_literal(size)
-        return None if is_sent_unasked else Continue()
+        if is_sent_unasked:
+            return None
+        return Continue() if self._fault is None else self._give_up()
 
     def _most(self, start: int) -> int:
         """Return how large a literal may be at this point."""
@@ -144,8 +147,8 @@ class Intake:
     def _refuse_literal(self, size: int, *, is_sent_unasked: bool) -> Fault | None:
         fault = self._fault or Fault(self._text, "TOOBIG", "the literal is too large")
         if not is_sent_unasked:
-            self._forget()
-            return fault
+            self._fault = fault
+            return self._give_up()
         if self.is_early:
             self.clear()
             return fault._replace(is_fatal=True)
@@ -154,10 +157,19 @@ class Intake:
         self._small = self._sink = None
         return None
 
+    def _give_up(self) -> Fault | None:
+        """Return what is wrong with the command under way, and forget the command."""
+        fault = self._fault
+        self._forget()
+        return fault
+
     def _begin_literal(self, size: int) -> None:
         self._wanted = size
         if size > LARGEST_LITERAL:
-            self._sink = self._make_sink(size)
+            try:
+                self._sink = self._make_sink(size)
+            except OSError:
+                self._fault = Fault(self._text, "UNAVAILABLE", NO_ROOM)
         else:
             self._small = bytearray()
         if not size:
@@ -169,13 +181,21 @@ class Intake:
         del self._buffer[: self._wanted]
         self._wanted -= len(piece)
         if self._sink is not None:
-            self._sink.write(piece)
+            self._write_to(self._sink, piece)
         elif self._small is not None:
             self._small += piece
         if self._wanted:
             return False
         self._end_literal()
         return True
+
+    def _write_to(self, sink: Sink, piece: bytes) -> None:
+        try:
+            sink.write(piece)
+        except OSError:
+            sink.close()
+            self._sink = None
+            self._fault = Fault(self._text, "UNAVAILABLE", NO_ROOM)
 
     def _end_literal(self) -> None:
         if self._sink is not None:

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,6 +121,58 @@ def test_a_message_half_sent_is_thrown_away() -> None:
     intake.close()
 
     assert sinks[0].is_closed
+
+
+class FullSink(MemorySink):
+    """A disk that is full after some octets."""
+
+    def write(self, data: bytes) -> None:
+        """Take only so much."""
+        super().write(data)
+        if sum(map(len, self.pieces)) > 50_000:
+            raise OSError(28, "no space left")
+
+
+def test_a_full_disk_is_an_answer() -> None:
+    """It is neither an error of ours, nor of the commands that follow."""
+    sinks: list[FullSink] = []
+
+    def make(size: int) -> FullSink:
+        sinks.append(FullSink(size))
+        return sinks[-1]
+
+    intake = Intake(make, LARGEST)
+    intake.is_early = False
+    for piece in (b"a APPEND x {90000+}\r\n", b"m" * 60_000, b"m" * 30_000):
+        intake.feed(piece)
+        assert take_all(intake) == []
+
+    intake.feed(b"\r\nb NOOP\r\n")
+
+    fault, line = take_all(intake)
+    assert (fault.code, fault.is_fatal) == ("UNAVAILABLE", False)
+    assert line == Line(b"b NOOP")
+    assert sinks[0].is_closed
+
+
+@pytest.mark.parametrize(
+    ("mark", "follows"), [("", b""), ("+", b"m" * 90_000 + b"\r\n")]
+)
+def test_a_disk_that_cannot_begin_is_an_answer_too(mark: str, follows: bytes) -> None:
+    """Whether the client waits to be asked for the message or not."""
+
+    def make(size: int) -> MemorySink:
+        raise OSError(28, "no space left")
+
+    intake = Intake(make, LARGEST)
+    intake.is_early = False
+
+    intake.feed(f"a APPEND x {{90000{mark}}}\r\n".encode() + follows)
+    intake.feed(b"b NOOP\r\n")
+
+    fault, line = take_all(intake)
+    assert fault.code == "UNAVAILABLE"
+    assert line == Line(b"b NOOP")
 
 
 def test_only_messages_may_be_large() -> None:

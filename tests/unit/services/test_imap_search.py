@@ -198,7 +198,7 @@ def test_dates_are_read_as_they_are_written(
         assert found is None
     else:
         zone = timezone(timedelta(hours=expected[-1]))
-        assert found == datetime(*expected[:-1], tzinfo=zone)  # type: ignore[arg-type]
+        assert found == datetime(*expected[:-1], tzinfo=zone)  # type: ignore[arg-type,misc]
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), max_size=20))
