@@ -33,8 +33,6 @@ from services.mailbox.pop3.session import Session as Pop3Session
 from services.mailbox.pop3.session import Site
 from services.mailbox.protocol import Greeted
 from services.mailbox.settings import Settings, check_settings
-from services.mailbox.sieve.parser import SieveError
-from services.mailbox.sieve.program import Program
 from services.mailbox.sieve.protocol import Relay
 from services.mailbox.store.store import Store
 
@@ -237,8 +235,13 @@ def makeService(options: Options, reactor: Any = None) -> MailboxService:
     return MailboxService(settings, store, reactor)
 
 
-def _read_filters(settings: Settings) -> dict[str, Program]:
+def _read_filters(settings: Settings) -> dict[str, Any]:
     """Check the users' filters; one that is wrong is told before any mail comes."""
+    if not settings.sieve:
+        return {}
+    from services.mailbox.sieve.parser import SieveError
+    from services.mailbox.sieve.program import Program
+
     filters = {}
     for name, script in settings.sieve.items():
         try:

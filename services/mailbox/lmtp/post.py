@@ -3,12 +3,11 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from services.common.log import log
 from services.mailbox.lmtp.session import Recipient
-from services.mailbox.sieve.message import Message as Filtered
-from services.mailbox.sieve.program import Outcome, Program
+from services.mailbox.sieve.outcome import Outcome
 from services.mailbox.store.contents import Message
 from services.mailbox.store.draft import Draft
 from services.mailbox.store.errors import OverQuotaError, StorageError
@@ -16,6 +15,9 @@ from services.mailbox.store.folders import Mailboxes
 from services.mailbox.store.mailbox import Mailbox
 from services.mailbox.store.names import INBOX, check_keywords, normalise
 from services.mailbox.store.store import Store
+
+if TYPE_CHECKING:  # many sites have no filters: to import them would cost each a start
+    from services.mailbox.sieve.program import Program
 
 WINDOW = 86_400.0  # seconds for which a message is known again
 MOST_MARKS = 20_000
@@ -88,7 +90,7 @@ class Post:
         self,
         store: Store,
         clock: Callable[[], float],
-        filters: Mapping[str, Program] | None = None,
+        filters: "Mapping[str, Program] | None" = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -144,6 +146,8 @@ class Post:
         program = self._filters.get(parcel.user)
         if program is None:
             return Outcome().finish()
+        from services.mailbox.sieve.message import Message as Filtered
+
         try:
             message = Filtered(parcel.content, parcel.sender, parcel.address)
             return program.run(message)

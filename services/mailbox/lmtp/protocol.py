@@ -14,7 +14,7 @@ from services.mailbox.access import LOOPBACK, Count, peer_of
 from services.mailbox.lmtp.post import FAILED, Parcel, Post, explain, refuse
 from services.mailbox.lmtp.session import Delivery, Mode, Said, Session
 from services.mailbox.lmtp.stream import Budget, Fault, Stream
-from services.mailbox.sieve.program import Outcome
+from services.mailbox.sieve.outcome import Outcome
 from services.mailbox.sieve.protocol import RelayError, Send
 from services.mailbox.store.errors import StorageError
 from services.mailbox.store.names import INBOX

@@ -5,11 +5,11 @@ Extensions: fileinto, reject and ereject (RFC 5429), envelope, copy (RFC 3894), 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from services.mailbox.sieve.matching import CASEMAP, KINDS, OCTET, make_match
 from services.mailbox.sieve.message import Message, part_of
+from services.mailbox.sieve.outcome import Outcome
 from services.mailbox.sieve.parser import Node, SieveError, parse
 
 EXTENSIONS = frozenset(
@@ -43,29 +43,6 @@ NEEDS = {  # what has to be required for a command, test or tag
     ":detail": "subaddress",
 }
 Test = Callable[[Message], bool]
-
-
-@dataclass
-class Outcome:
-    """What a script has decided on.
-
-    ``filed`` maps mailboxes to flags; ``refusal`` is the reason to refuse the message.
-    """
-
-    filed: dict[str, frozenset[str]] = field(default_factory=dict)
-    redirects: list[str] = field(default_factory=list)
-    refusal: str | None = None
-    keeps: bool = True  # unless another action takes its place (section 2.10.2)
-    flags: frozenset[str] = frozenset()
-    is_stopped: bool = False
-
-    def finish(self) -> "Outcome":
-        """Keep what nothing else was done with; refuse only what nothing was."""
-        if self.filed or self.redirects:
-            self.refusal = None
-        if self.keeps:
-            self.filed.setdefault("INBOX", self.flags)
-        return self
 
 
 Action = Callable[[Message, Outcome], None]

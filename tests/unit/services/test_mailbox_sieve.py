@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from services.mailbox.sieve.matching import matches
 from services.mailbox.sieve.message import Message
+from services.mailbox.sieve.outcome import Outcome
 from services.mailbox.sieve.parser import SieveError, parse
-from services.mailbox.sieve.program import Outcome, Program
+from services.mailbox.sieve.program import Program
 
 CONTENT = (
     b"From: Bob Builder <bob@bookshop.com>\r\n"
