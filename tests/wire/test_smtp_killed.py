@@ -16,6 +16,7 @@ KILLS = 6
 SENDERS = 4
 LEAST = 1000  # messages; a quick machine gets several thousand
 CONNECTIONS = 5
+BODY = re.compile(rb"token \d+-\d+\r\n(x+\r\n){4}")
 TOKEN = re.compile(rb"token (\d+-\d+)")
 
 
@@ -86,6 +87,8 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, seed: int) -> Non
         if (found := TOKEN.search(message[2]))
     )
     assert sent <= set(arrived)
+    bodies = [one[2].partition(b"\r\n\r\n")[2] for one in post.sink.messages]
+    assert all(BODY.fullmatch(body) for body in bodies)
     assert sum(arrived.values()) - len(arrived) <= kills * CONNECTIONS
     assert not [one for one in post.mailbox.messages if one[0] == ""]
     post.close()

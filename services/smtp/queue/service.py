@@ -118,7 +118,8 @@ class Queue(Service):
         return self._store(record, message, is_new=False)
 
     def read(self, message: Message, start: int, length: int) -> bytes:
-        """Read a part of a message's content."""
+        """Read a part of a message's content: no more than there is of it."""
+        length = max(0, min(length, message.size - start))
         if message.content is not None:
             return message.content[start : start + length]
         return self._journal.read(message.place, start, length)

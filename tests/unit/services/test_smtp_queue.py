@@ -168,6 +168,21 @@ def test_what_was_accepted_is_there_after_a_start(tmp_path: Path, loop: Loop) ->
     again.stopService()
 
 
+def test_a_message_ends_where_it_ends_on_disk_too(tmp_path: Path, loop: Loop) -> None:
+    """What is behind it in the log is another message."""
+    queue = open_queue(tmp_path, loop)
+    identity = loop.wait_for(queue.accept(envelope("alice@campus.edu"), TEXT))
+    loop.wait_for(queue.accept(envelope("carol@campus.edu"), b"another"))
+    message = queue.messages[identity]
+
+    in_memory = queue.read(message, 3, 1000)
+    queue.close_content(message)
+
+    assert queue.read(message, 3, 1000) == in_memory == TEXT[3:]
+    assert queue.read(message, 1000, 1000) == b""
+    queue.stopService()
+
+
 def test_a_message_that_was_delivered_is_gone(tmp_path: Path, loop: Loop) -> None:
     """Nobody gets it again after a start."""
     queue = open_queue(tmp_path, loop)
