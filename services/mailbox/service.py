@@ -2,8 +2,9 @@
 
 import os
 import time
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
@@ -36,6 +37,7 @@ from services.mailbox.settings import Settings, check_settings
 from services.mailbox.sieve.protocol import Relay
 from services.mailbox.store.store import Store
 
+LOCK = ".lock"  # beside the users' folders, none of which begins with a dot
 CONFIG = "/etc/netarium/settings.json"
 PROBE_SECONDS = 2.0
 BACKLOG = 200
@@ -56,8 +58,11 @@ class MailboxService(Service):
 
     name = "lab-mailbox"
 
-    def __init__(self, settings: Settings, store: Store, reactor: Any) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, lock: IO[bytes], reactor: Any
+    ) -> None:
         self._settings = settings
+        self._lock = lock
         self._reactor = reactor
         self._credentials = _credentials(settings)
         self._accounts = Accounts(settings.users, settings.domain)
@@ -102,7 +107,8 @@ class MailboxService(Service):
         for each in self._imap:
             each.end()
         self._caches.close()
-        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+        closed = DeferredList([maybeDeferred(port.stopListening) for port in ports])
+        return closed.addCallback(lambda _: self._lock.close())
 
     def _listen(self, port: int, address: str, factory: Any) -> None:
         if port:
@@ -229,10 +235,26 @@ def makeService(options: Options, reactor: Any = None) -> MailboxService:
     check_settings(settings)
     root = Path(settings.state) / "mail"
     try:
+        lock = _lock(root)
         store = Store(root, settings.name, settings.quota, time.time)
     except OSError as error:
         raise SettingsError(f"state: {root}: {error.strerror}") from error
-    return MailboxService(settings, store, reactor)
+    return MailboxService(settings, store, lock, reactor)
+
+
+def _lock(root: Path) -> IO[bytes]:
+    """Make sure that no other server has these mailboxes, as long as the file is open.
+
+    Each would give UIDs that the other does not know of.
+    """
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = (root / LOCK).open("ab")
+    try:
+        flock(file, LOCK_EX | LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise SettingsError(f"state: another server has {root}") from error
+    return file
 
 
 def _read_filters(settings: Settings) -> dict[str, Any]:

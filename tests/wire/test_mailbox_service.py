@@ -61,3 +61,15 @@ def test_without_a_certificate_there_are_no_ports_for_tls(tmp_path: Path) -> Non
     service.startService()
 
     assert [one[0] for one in reactor.tcpServers] == [24, 110]
+
+
+def test_two_servers_cannot_have_the_same_mailboxes(tmp_path: Path) -> None:
+    """Both would give the same UIDs to different messages."""
+    service, _ = make(tmp_path)
+    with pytest.raises(SettingsError, match="another server has"):
+        make(tmp_path)
+
+    service.startService()
+    service.stopService()
+
+    make(tmp_path)
