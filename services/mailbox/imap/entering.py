@@ -8,19 +8,13 @@ from services.common.accounts import Account
 from services.common.sasl import MECHANISMS, Challenge, Success, start
 from services.mailbox.imap.connection import CONDSTORE, QRESYNC, REV2, Connection, Stage
 from services.mailbox.imap.grammar.requests import Authenticate, Command, Login
+from services.mailbox.imap.greeting import may_log_in, write_capabilities
 from services.mailbox.imap.refusal import Refusal
 from services.mailbox.imap.steps import Pause, Steps
 from services.mailbox.imap.words import listed, string
 
 MOST_FAILURES = 4
 SECONDS_AFTER_FAILURE = 2.0
-ALWAYS = "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ENABLE ID IDLE"
-INSIDE = (
-    "NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE "
-    "LIST-EXTENDED LIST-STATUS STATUS=SIZE QUOTA QUOTA=RES-STORAGE CONDSTORE QRESYNC "
-    "ESEARCH SEARCHRES WITHIN BINARY SORT SORT=DISPLAY THREAD=ORDEREDSUBJECT "
-    "THREAD=REFERENCES"
-)
 ABLE_TO_ENABLE = {
     "CONDSTORE": frozenset({CONDSTORE}),
     "QRESYNC": frozenset({QRESYNC, CONDSTORE}),
@@ -28,24 +22,6 @@ ABLE_TO_ENABLE = {
 }
 SHOWN = {"IMAP4REV2": "IMAP4rev2"}
 FAILED = "AUTHENTICATIONFAILED"
-
-
-def write_capabilities(connection: Connection) -> str:
-    """Return what the server can do for this client now."""
-    if connection.stage is not Stage.STRANGER:
-        return f"{ALWAYS} {INSIDE}"
-    words = [ALWAYS]
-    if connection.can_encrypt and not connection.is_encrypted:
-        words.append("STARTTLS")
-    if _may_log_in(connection):
-        words += [f"AUTH={name}" for name in MECHANISMS]
-    else:
-        words.append("LOGINDISABLED")
-    return " ".join(words)
-
-
-def _may_log_in(connection: Connection) -> bool:
-    return connection.is_encrypted or connection.world.is_clear_allowed
 
 
 def capability(connection: Connection, command: Command) -> Steps:
@@ -80,7 +56,7 @@ def login(connection: Connection, command: Command) -> Steps:
 
 
 def _check_privacy(connection: Connection) -> None:
-    if not _may_log_in(connection):
+    if not may_log_in(connection):
         raise Refusal("NO", "first start TLS", "PRIVACYREQUIRED")
 
 

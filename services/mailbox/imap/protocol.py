@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 
 from services.common.log import log
 from services.mailbox.imap.connection import Connection, Stage, World
+from services.mailbox.imap.greeting import greet, say_bye
 from services.mailbox.imap.intake import Intake, Sink
-from services.mailbox.imap.session import Session
 from services.mailbox.imap.steps import Pause, Step, Steps, Wait
 
 SLICE = 0.01  # seconds that a command may take before others are served
@@ -39,7 +39,7 @@ class Imap(Protocol, TimeoutMixin):
         self._clock = factory.clock
         connection.wake = self._wake
         self._connection = connection
-        self._session = Session(connection)
+        self._session: Any = None
         self._intake = Intake(factory.make_sink, connection.world.largest_message)
         self._steps: Steps | None = None  # the command under way
         self._value: Any = None  # what it has waited for
@@ -57,13 +57,15 @@ class Imap(Protocol, TimeoutMixin):
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self.setTimeout(self._factory.login_seconds)
-        self.transport.write(self._session.greet())
+        self.transport.write(greet(self._connection))
 
     def dataReceived(self, data: bytes) -> None:
         """Take what has come, and carry it out if nothing else is under way."""
         if self._is_ending:
             return
         self.resetTimeout()
+        if self._session is None:
+            self._session = _make_session(self._connection)
         self._intake.feed(data)
         self._go_on()
         if self._intake.is_within:
@@ -106,9 +108,12 @@ class Imap(Protocol, TimeoutMixin):
             return
         if self._steps is None and self._connection.is_starting_tls:
             self._start_tls()
-        if self._steps is None and self._session.is_over:
+        if self._steps is None and self._is_over():
             self._hang_up()
         self._listen()
+
+    def _is_over(self) -> bool:
+        return self._connection.stage is Stage.GONE
 
     def _hang_up(self) -> None:
         if self._is_ending:
@@ -132,7 +137,7 @@ class Imap(Protocol, TimeoutMixin):
         """Tell whether a command is under way, after beginning one if there is any."""
         if self._steps is not None:
             return True
-        if not self.connected or self._session.is_over:
+        if not self.connected or self._session is None or self._is_over():
             return False
         expecting = self._session.is_expecting_line
         item = self._intake.take_line() if expecting else self._intake.take()
@@ -157,7 +162,8 @@ class Imap(Protocol, TimeoutMixin):
         except Exception:  # noqa: BLE001  ours to mend; the client gets a reply
             log("command failed", level="error", traceback=Failure().getTraceback())
             self._end_command()
-            return self._session.say_broken()
+            broken: bytes = self._session.say_broken()
+            return broken
         self._look_at(step)
         return step
 
@@ -195,7 +201,7 @@ class Imap(Protocol, TimeoutMixin):
 
     def _wake(self) -> None:
         """Tell an idle client soon what is new."""
-        if self._session.is_expecting_line and self._news is None:
+        if self._news is None and self._session.is_expecting_line:
             self._news = self._clock.callLater(IDLE_REPORT, self._tell_news)
 
     def _tell_news(self) -> None:
@@ -230,7 +236,8 @@ class Imap(Protocol, TimeoutMixin):
         """Go on: the client has read."""
         self._is_full = False
         self.resetTimeout()
-        self._write(self._session.report_idle())
+        if self._session is not None:
+            self._write(self._session.report_idle())
         self._later()
 
     def stopProducing(self) -> None:
@@ -255,7 +262,7 @@ class Imap(Protocol, TimeoutMixin):
         if self._is_full:
             self.transport.abortConnection()
             return
-        self.transport.write(self._session.say_bye(reason))
+        self.transport.write(say_bye(self._connection, reason))
         self._hang_up()
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -268,7 +275,7 @@ class Imap(Protocol, TimeoutMixin):
         self._timer = self._news = None
         if self._pause is not None or not self._is_waiting:
             self._stop_command()
-        self._session.close()
+        say_bye(self._connection, "")
         self._intake.close()
         self._factory.forget(self, self._connection.peer)
 
@@ -276,6 +283,13 @@ class Imap(Protocol, TimeoutMixin):
         steps, self._steps = self._steps, None
         if steps is not None:
             steps.close()
+
+
+def _make_session(connection: Connection) -> Any:
+    """Make a session; the first of them loads what they all need."""
+    from services.mailbox.imap.session import Session
+
+    return Session(connection)
 
 
 def _exception(failure: Failure) -> BaseException:

@@ -17,11 +17,11 @@ from services.mailbox.imap.entering import (
     identify,
     login,
     start_tls,
-    write_capabilities,
 )
 from services.mailbox.imap.grammar.commands import read_command, read_tag
 from services.mailbox.imap.grammar.requests import Command
 from services.mailbox.imap.grammar.scanner import SyntaxFault
+from services.mailbox.imap.greeting import say_bye
 from services.mailbox.imap.intake import Continue, Fault, Line
 from services.mailbox.imap.refusal import Refusal
 from services.mailbox.imap.steps import Steps
@@ -118,22 +118,11 @@ class Session:
         """Tell whether nothing more is to be said."""
         return self.connection.stage is Stage.GONE
 
-    def greet(self) -> bytes:
-        """Return the first line (RFC 3501 section 7.1)."""
-        name = self.connection.world.name
-        able = write_capabilities(self.connection)
-        return f"* OK [CAPABILITY {able}] {name} ready\r\n".encode("ascii")
-
     def report_idle(self) -> bytes:
         """Return what an idle client is to be told (RFC 2177); nothing to others."""
         if not self._is_idle:
             return b""
         return b"".join(self.connection.report(with_expunges=True))
-
-    def close(self) -> None:
-        """Let go of the mailbox: the client has gone."""
-        self.connection.deselect()
-        self.connection.stage = Stage.GONE
 
     def receive(self, item: Line | Continue | Fault | bytes) -> Steps:
         """Carry out one command, or what else has come."""
@@ -151,7 +140,7 @@ class Session:
         refusal = Refusal(status, fault.reason, fault.code)
         yield from self._tell(read_tag(fault.text), refusal)
         if fault.is_fatal and not self.is_over:
-            yield self._say_bye(fault.reason)
+            yield say_bye(self.connection, fault.reason)
 
     def _carry(self, line: Line) -> Steps:
         tag = self._tag = read_tag(line.text)
@@ -196,15 +185,7 @@ class Session:
         self._errors += refusal.status == "BAD"
         is_known = self.connection.stage is not STRANGER
         if self._errors >= (MOST_ERRORS if is_known else MOST_ERRORS // 5):
-            yield self._say_bye("Too much is wrong")
-
-    def _say_bye(self, reason: str) -> bytes:
-        self.close()
-        return f"* BYE {reason}\r\n".encode("ascii", "replace")
-
-    def say_bye(self, reason: str) -> bytes:
-        """End the conversation from our side; return what to say."""
-        return b"" if self.is_over else self._say_bye(reason)
+            yield say_bye(self.connection, "Too much is wrong")
 
     def say_broken(self) -> bytes:
         """End a command that an error of ours has stopped (RFC 5530, SERVERBUG)."""

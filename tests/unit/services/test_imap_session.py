@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.mailbox.imap.greeting import greet
 from services.mailbox.imap.session import COMMANDS
 from tests.unit.services.imap_client import NOW, Client, House, message
 
@@ -29,7 +30,7 @@ def client(house: House) -> Client:
 
 def test_the_greeting_tells_what_can_be_done(house: House) -> None:
     """Many clients ask no further."""
-    greeting = Client(house).session.greet()
+    greeting = greet(Client(house).connection)
 
     assert greeting.startswith(b"* OK [CAPABILITY IMAP4rev1 ")
     assert greeting.endswith(b"mail.example.org ready\r\n")
