@@ -5,7 +5,7 @@ temperror, permerror.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -91,7 +91,7 @@ class _Evaluation:
     terms: int = 0
     voids: int = 0
     names: list[str] | None = None
-    seen: list[str] = field(default_factory=list)
+    is_nameless: bool = False
 
     async def check(self, domain: str) -> Outcome:
         """Evaluate a domain's record, and those that it refers to."""
@@ -158,10 +158,13 @@ class _Evaluation:
         if found.is_failed:
             raise _Broken("temperror", f"{name[:80]} cannot be looked up now")
         if not found.rdatas:
-            self.voids += 1
-            if self.voids > MOST_VOID:
-                raise _Broken("permerror", "too many questions have no answer")
+            self._count_void()
         return found
+
+    def _count_void(self) -> None:
+        self.voids += 1
+        if self.voids > MOST_VOID:
+            raise _Broken("permerror", "too many questions have no answer")
 
     async def _addresses(self, name: str) -> list[IpAddress]:
         kind = "A" if self.inquiry.address.version == 4 else "AAAA"
@@ -208,13 +211,14 @@ class _Evaluation:
         """Return the names by the reverse zone that lead back here (section 5.5)."""
         if self.names is None:
             found = await self.ask(self.inquiry.address.reverse_pointer, "PTR")
-            if not found.rdatas:
-                self.voids += 1
+            self.is_nameless = not found.rdatas and not found.is_failed
             names = [
                 one.target.canonicalize().to_text(omit_final_dot=True)
                 for one in read_data(found)[:MOST_NAMES]
             ]
             self.names = [name for name in names if await self._leads_back(name)]
+        if self.is_nameless:
+            self._count_void()
         return self.names
 
     async def _leads_back(self, name: str) -> bool:
