@@ -38,8 +38,8 @@ class MemorySink:
 class House:
     """A server's world: one user, one store."""
 
-    def __init__(self, root: Path, **more: Any) -> None:
-        self.mailboxes = MemoryMailboxes(root)
+    def __init__(self, root: Path, mailboxes: Any = None, **more: Any) -> None:
+        self.mailboxes = mailboxes or MemoryMailboxes(root)
         self.inbox = self.mailboxes.open("INBOX")
         self.logged: list[str] = []
         self.sinks: list[MemorySink] = []

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.mailbox.store.store import Store
 from tests.unit.services.imap_client import NOW, Client, House, message
 
 CLIENTS = st.integers(0, 2)
@@ -63,11 +64,15 @@ class Mailbox(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp())
-        self.house = House(self.root)
+        self.house = self.make_house()
         self.house.mailboxes.create("other")
         for number in range(3):
             self.house.inbox.append(message(f"{number}"), [], NOW)
         self.all = [Believer(self.house) for _ in range(3)]
+
+    def make_house(self) -> House:
+        """Return a server with a store in memory."""
+        return House(self.root)
 
     def teardown(self) -> None:
         """Leave no files."""
@@ -152,3 +157,23 @@ Mailbox.TestCase.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None
 )
 TestMailbox = Mailbox.TestCase
+
+
+class RealMailbox(Mailbox):
+    """The same over Maildirs."""
+
+    def make_house(self) -> House:
+        """Return a server with a store of files."""
+        self.files = Store(self.root / "mail", "host", 0, lambda: NOW)
+        return House(self.root, self.files.open("alice"))
+
+    def teardown(self) -> None:
+        """Let go of the store's files, too."""
+        self.files.close()
+        super().teardown()
+
+
+RealMailbox.TestCase.settings = settings(
+    max_examples=10, stateful_step_count=20, deadline=None
+)
+TestRealMailbox = RealMailbox.TestCase
