@@ -42,6 +42,8 @@ from services.dns.update import Refusal
 
 Network = IPv4Network | IPv6Network
 
+QUIET_SECONDS = 1.0  # from one line of the log about wrong signatures to the next
+
 
 class Requests:
     """Answers what is asked of the zones of one server.
@@ -61,11 +63,13 @@ class Requests:
         self._networks = [*networks]
         self._most = most
         self._under_way = 0
+        self._quiet_until = 0.0
 
-    def _read(self, wire: bytes) -> tuple[Checked, Message, bytes | None]:
+    def _read(self, wire: bytes, via: Via) -> tuple[Checked, Message, bytes | None]:
         """Check the signature and the form; return what there is to refuse, too."""
         checked = self._context.keyring.check(wire)
         if checked.refusal is not None:
+            self._tell(checked.fault, via)
             return checked, EMPTY, checked.refusal
         try:
             message = read_message(checked.wire)
@@ -77,6 +81,14 @@ class Requests:
             return checked, plain, _reply(checked, plain, FORMERR)
         return checked, message, None
 
+    def _tell(self, fault: str, via: Via) -> None:
+        """Log why a signature is refused; not each, for anybody can send them."""
+        self._context.count("signatures refused")
+        now = self._context.now()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            log("signature refused", level="warn", client=via.address, reason=fault)
+
     def _find(self, message: Message) -> Authority | None:
         question = message.question
         if question is None or question.rdclass != IN:
@@ -87,7 +99,7 @@ class Requests:
 
     def notify(self, wire: bytes, via: Via) -> list[bytes]:
         """Take a notice (RFC 1996 section 3, RFC 9859 section 4)."""
-        checked, message, refusal = self._read(wire)
+        checked, message, refusal = self._read(wire, via)
         if refusal is not None:
             return [refusal]
         self._context.count("notices received")
@@ -125,7 +137,7 @@ class Requests:
 
     def update(self, wire: bytes, via: Via, send: Callable[[bytes], None]) -> None:
         """Change a zone (RFC 2136); ``send`` gets the reply when that is safe."""
-        checked, message, refusal = self._read(wire)
+        checked, message, refusal = self._read(wire, via)
         if refusal is not None:
             send(refusal)
             return
@@ -176,7 +188,7 @@ class Requests:
 
     def transfer(self, wire: bytes, via: Via) -> Iterable[bytes]:
         """Send a zone or its changes to who may have it."""
-        checked, message, refusal = self._read(wire)
+        checked, message, refusal = self._read(wire, via)
         if refusal is not None:
             return [refusal]
         authority = self._find(message)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from services.common.names import Owner, from_text
+from services.common.names import Owner, from_text, to_text
 from services.dns.records import (
     FIXED,
     HEADER,
@@ -307,13 +307,14 @@ class Checked(NamedTuple):
     """What became of the TSIG of a request.
 
     ``key`` is None without one; then `sign` changes nothing.  A ``refusal`` is to be
-    sent as it is.
+    sent as it is, and ``fault`` says why to whom runs the server.
     """
 
     wire: bytes
     key: Key | None = None
     exchange: Exchange | None = None
     refusal: bytes | None = None
+    fault: str = ""
 
     def sign(self, reply: bytes) -> bytes:
         """Return a reply as the asker expects it."""
@@ -347,8 +348,8 @@ class Keyring:
             if found is None:
                 return Checked(wire)
             return self._check(wire, found)
-        except FormError:
-            return Checked(wire, refusal=write_reply(wire, 1))
+        except FormError as error:
+            return Checked(wire, refusal=write_reply(wire, 1), fault=str(error))
 
     def _check(self, wire: bytes, found: Signature) -> Checked:
         key = self._keys.get(found.name)
@@ -356,12 +357,15 @@ class Keyring:
         reply = write_reply(wire[:2] + plain[2:], NOTAUTH)
         if key is None or key.algorithm != found.algorithm:
             unknown = Key(found.name, found.algorithm, b"")
-            return Checked(plain, refusal=_refuse(reply, unknown, found, BADKEY))
+            refusal = _refuse(reply, unknown, found, BADKEY)
+            fault = _describe(found, ERRORS[BADKEY])
+            return Checked(plain, refusal=refusal, fault=fault)
         exchange = Exchange(key, self._now)
         try:
             exchange.verify(wire)
         except TsigError as error:
-            return Checked(plain, refusal=self._refuse(reply, key, found, error.code))
+            refusal = self._refuse(reply, key, found, error.code)
+            return Checked(plain, refusal=refusal, fault=_describe(found, str(error)))
         return Checked(wire[:2] + plain[2:], key, exchange)
 
     def _refuse(self, reply: bytes, key: Key, found: Signature, code: int) -> bytes:
@@ -378,6 +382,10 @@ class Keyring:
         """Look at the TSIG of a plain query: return a refusal, and what signs."""
         checked = self.check(wire)
         return checked.refusal, checked.sign
+
+
+def _describe(found: Signature, why: str) -> str:
+    return f"{to_text(found.name)} {to_text(found.algorithm)}: {why}"
 
 
 def _refuse(reply: bytes, key: Key, found: Signature, code: int) -> bytes:

@@ -230,13 +230,25 @@ def test_a_change_is_served_by_the_secondary_at_once(net: Net, tmp_path: Path) -
     assert len(secondary.history.steps) == 1  # it came as a step, not as a whole
 
 
-def test_a_wrong_signature_gets_no_zone(net: Net, tmp_path: Path) -> None:
-    """RFC 8945 section 5.2: NOTAUTH; nothing is served from it."""
+def test_a_wrong_signature_gets_no_zone(
+    net: Net, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """RFC 8945 section 5.2: NOTAUTH; nothing is served from it.
+
+    The primary logs why: at the other end one sees no more than a code.
+    """
     _, secondary = start_pair(net, tmp_path, (WRONG,))
 
     assert secondary.zone is None
     assert net.servers["192.0.2.2"].ask("www.campus.edu", "A").rcode() == 2
     assert "signature" in secondary.error
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [line for line in lines if line["event"] == "signature refused"]
+    assert {line["client"] for line in told} == {"192.0.2.2"}
+    why = "transfer. hmac-sha256.: the signature is wrong"
+    assert {line["reason"] for line in told} == {why}
+    first = net.servers["192.0.2.1"].context
+    assert len(told) < first.counts["signatures refused"]
 
 
 def test_a_torn_transfer_leaves_the_zone_as_it_was(net: Net, tmp_path: Path) -> None:
