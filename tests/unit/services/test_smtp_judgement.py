@@ -12,6 +12,7 @@ from services.smtp.checks.dmarc import list_steps, parse_policy
 from services.smtp.checks.judgement import LATER, LONG_HEADER, Judge, Source
 from services.smtp.checks.results import write_value
 from services.smtp.reception import Verdict
+from services.smtp.replies import Reply
 from services.smtp.settings import Checks
 from tests.unit.services.names import Names, run
 from tests.unit.services.test_smtp_dkim import (
@@ -217,6 +218,43 @@ def test_a_message_whose_author_is_in_doubt_is_refused(author: bytes) -> None:
     content = MESSAGE.replace(b"From: Bob <bob@bookshop.com>", author)
 
     assert code_of(judge(content)) == 550
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"bob@bookshop.com, <eve@other.org>",
+        b"bob@bookshop.com <eve@other.org>",
+        b"<bob@bookshop.com> eve@other.org",
+        b"bob@bookshop.com (a (b) <eve@other.org>)",
+        b"bob @ bookshop . com, <eve@other.org>",
+        b"bob@bookshop(.x).com, <eve@other.org>",
+        b"eve@other.org, Friends: <bob@bookshop.com>;",
+        b'"Eve <bob@bookshop.com>, eve@other.org',
+        b'"bob"@bookshop.com, eve@other.org',
+        b'"bob" @bookshop.com, eve@other.org',
+        b"bob@bookshop.com\r\n\t, eve@other.org",
+        b"bob@BookShop.com., eve@other.org",
+    ],
+)
+def test_an_author_is_found_wherever_a_mail_program_might_see_one(
+    author: bytes,
+) -> None:
+    """Else one says From twice in one field, and is judged by the wrong one."""
+    forged = MESSAGE.replace(b"Bob <bob@bookshop.com>", author)
+
+    verdict = judge(forged, "eve@other.org", "192.0.2.1")
+    text = "DMARC: bookshop.com does not vouch for this message"
+    assert verdict.refusal == Reply(550, "5.7.1", text)
+
+
+def test_an_address_in_quotes_is_a_name() -> None:
+    """So do lists write who has sent a message to them."""
+    named = MESSAGE.replace(b"Bob <bob@", b'"eve@bookshop.com" (e@bookshop.com) <bob@')
+    content = named.replace(b"<bob@bookshop.com>", b"<bob@other.org>")
+
+    verdict = judge(content, "bob@other.org", "192.0.2.1")
+    assert verdict.refusal is None
 
 
 def test_all_of_several_authors_are_asked() -> None:
