@@ -134,7 +134,8 @@ class Reception:
 
     def _check(self, client: Client, envelope: Envelope, content: bytes) -> Any:
         """Have a stranger's message judged."""
-        clean = drop_results(close_header(content), self._site.name)
+        ours = (self._site.name, self._site.directory.domain)
+        clean = drop_results(close_header(content), ours)
         if self._checks is None:
             return clean
 

@@ -5,7 +5,7 @@ server may add.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from functools import lru_cache
 from ipaddress import ip_address
@@ -18,6 +18,9 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 FROM = re.compile(rb"^from[ \t]*:((?:.*\r\n)(?:[ \t].*\r\n)*)", re.IGNORECASE | re.M)
+RESULTS = re.compile(
+    rb"authentication-results[ \t]*:(?:\s*(?P<name>[A-Za-z0-9._-]+)(?=[\s;]|\Z))?", re.I
+)
 QUOTED_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)")
 IN_BRACKETS = re.compile(r"<([^<>]*)>")
@@ -92,17 +95,26 @@ def close_header(content: bytes) -> bytes:
     return b"\r\n" + content
 
 
-def drop_results(content: bytes, name: str) -> bytes:
-    """Take away results of checks that say they are ours (RFC 8601 section 5)."""
+def drop_results(content: bytes, names: Iterable[str]) -> bytes:
+    """Take away results of checks that say they are ours (RFC 8601 section 5).
+
+    Ours are the names given and all below them.  Where a name stands in quotes or
+    behind a comment, programs may differ on whose it is: that goes, too.
+    """
     header, body = split(content)
     if b"authentication-results" not in header.lower():
         return content
     fields = re.split(rb"(?<=\r\n)(?![ \t])", header)
-    ours = re.compile(
-        rb"authentication-results[ \t]*:[^;]*\b" + re.escape(name.encode()) + rb"\b",
-        re.IGNORECASE,
-    )
-    return b"".join(one for one in fields if not ours.match(one)) + body
+    ours = [f".{name.lower()}".encode() for name in names]
+    return b"".join(one for one in fields if not _is_ours(one, ours)) + body
+
+
+def _is_ours(field: bytes, ours: list[bytes]) -> bool:
+    found = RESULTS.match(field)
+    if found is None:
+        return False
+    name = found["name"]
+    return name is None or (b"." + name.rstrip(b".").lower()).endswith(tuple(ours))
 
 
 def _names(header: bytes) -> set[bytes]:
