@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import timezone
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from services.mailbox.imap.connection import Connection
 from services.mailbox.imap.dates import read_sent
 from services.mailbox.imap.message.addresses import read_addresses
-from services.mailbox.imap.message.header import decode_words, read_fields
+from services.mailbox.imap.message.header import decode_words, find_values
 from services.mailbox.imap.reading import GoneError, Reader
 from services.mailbox.imap.steps import MAY_PAUSE, Steps
 from services.mailbox.imap.view import Chosen, View
@@ -20,24 +19,36 @@ BLOB = re.compile(r"\[[^][]*\]\s*")
 WRAPPED = re.compile(r"\[fwd:(.*)\]", re.I | re.S)
 MESSAGE_ID = re.compile(rb"<[^<>\s]+>")
 MOST_REFERENCES = 100
+THREADED_BY = (b"date", b"subject", b"message-id", b"references", b"in-reply-to")
+FIELDS_OF = {
+    "DATE": b"date",
+    "SUBJECT": b"subject",
+    "CC": b"cc",
+    "FROM": b"from",
+    "TO": b"to",
+    "DISPLAYFROM": b"from",
+    "DISPLAYTO": b"to",
+}
 
 
 class Entry(NamedTuple):
-    """A message, with what it is put in order by."""
+    """A message, with what it is put in order by; ``sent`` is seconds since 1970."""
 
     number: int
     message: Any
     fields: dict[bytes, bytes]
+    sent: float
 
 
 class Thread:
     """A message, or the place of one that is missing, and those that answer it."""
 
-    __slots__ = ("children", "entry", "parent")
+    __slots__ = ("base", "children", "entry", "parent")
 
     def __init__(self) -> None:
         self.entry: Entry | None = None
         self.parent: Thread | None = None
+        self.base: tuple[str, bool] | None = None  # see `_base_of`
         self.children: list[Thread] = []
 
 
@@ -45,8 +56,8 @@ def order_messages(
     connection: Connection, view: View, found: Chosen, order: Any
 ) -> Steps:
     """Return messages in an order; by their numbers where nothing else tells."""
-    has_headers = any(name not in ("ARRIVAL", "SIZE") for name, _ in order)
-    entries = yield from _read_entries(connection, view, found, has_headers=has_headers)
+    names = tuple({FIELDS_OF[name] for name, _ in order if name in FIELDS_OF})
+    entries = yield from _read_entries(connection, view, found, names)
     for name, is_backwards in reversed(order):
         entries.sort(key=ORDERS[name], reverse=is_backwards)
         yield MAY_PAUSE
@@ -54,7 +65,7 @@ def order_messages(
 
 
 def _read_entries(
-    connection: Connection, view: View, found: Chosen, *, has_headers: bool
+    connection: Connection, view: View, found: Chosen, names: tuple[bytes, ...]
 ) -> Steps:
     entries: list[Entry] = []
     cache = connection.cache()
@@ -62,28 +73,30 @@ def _read_entries(
         message = view.mailbox.find(uid)
         if message is None:
             continue
-        fields = _fields(Reader(uid, view.mailbox, cache)) if has_headers else {}
-        entries.append(Entry(number, message, fields))
+        fields = _fields(Reader(uid, view.mailbox, cache), names) if names else {}
+        sent = _sent(message, fields) if b"date" in names else 0.0
+        entries.append(Entry(number, message, fields, sent))
         if place % STRIDE == 0:
             yield MAY_PAUSE
     return entries
 
 
-def _fields(reader: Reader) -> dict[bytes, bytes]:
+def _fields(reader: Reader, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """Read the first of each field that is needed."""
     try:
-        return read_fields(reader.header())
+        header = reader.header()
+        found = ((name, find_values(header, name)) for name in names)
+        return {name: values[0] for name, values in found if values}
     except GoneError:
         return {}
     finally:
         reader.close()
 
 
-def _sent(entry: Entry) -> float:
+def _sent(message: Any, fields: dict[bytes, bytes]) -> float:
     """Return when a message was sent, or came where it does not say (section 2.2)."""
-    sent = read_sent(entry.fields.get(b"date", b""))
-    if sent is None:
-        return float(entry.message.date)
-    return sent.astimezone(timezone.utc).timestamp()
+    sent = read_sent(fields.get(b"date", b""))
+    return float(message.date) if sent is None else sent.timestamp()
 
 
 def _subject(entry: Entry) -> str:
@@ -115,7 +128,7 @@ def _shown_in(name: bytes) -> Callable[[Entry], str]:
 ORDERS: dict[str, Callable[[Entry], Any]] = {
     "ARRIVAL": lambda entry: entry.message.date,
     "SIZE": lambda entry: entry.message.size,
-    "DATE": _sent,
+    "DATE": lambda entry: entry.sent,
     "SUBJECT": _subject,
     "CC": _mailbox_of(b"cc"),
     "FROM": _mailbox_of(b"from"),
@@ -151,8 +164,8 @@ def thread_messages(
     connection: Connection, view: View, found: Chosen, algorithm: str
 ) -> Steps:
     """Return threads, in the order of their first messages."""
-    entries = yield from _read_entries(connection, view, found, has_headers=True)
-    entries.sort(key=lambda entry: (_sent(entry), entry.number))
+    entries = yield from _read_entries(connection, view, found, THREADED_BY)
+    entries.sort(key=lambda entry: (entry.sent, entry.number))
     yield MAY_PAUSE
     if algorithm == "ORDEREDSUBJECT":
         return _by_subject(entries)
@@ -245,7 +258,7 @@ def _left_of(one: Thread) -> list[Thread]:
 def _when(one: Thread) -> tuple[float, int]:
     """Return the date of a thread: of its first message that is there."""
     entry = one.entry or (one.children[0].entry if one.children else None)
-    return (_sent(entry), entry.number) if entry else (0.0, 0)
+    return (entry.sent, entry.number) if entry else (0.0, 0)
 
 
 def _gather(roots: list[Thread]) -> list[Thread]:
@@ -268,8 +281,11 @@ def _gather(roots: list[Thread]) -> list[Thread]:
 
 def _base_of(root: Thread) -> tuple[str, bool]:
     """Return the base of a thread's subject, and whether it is that of an answer."""
-    entry = root.entry or root.children[0].entry
-    return find_base(decode_words(entry.fields.get(b"subject", b"") if entry else b""))
+    if root.base is None:
+        entry = root.entry or root.children[0].entry
+        subject = entry.fields.get(b"subject", b"") if entry else b""
+        root.base = find_base(decode_words(subject))
+    return root.base
 
 
 def _rank(root: Thread) -> int:
