@@ -148,12 +148,17 @@ class _Conversation(socketserver.StreamRequestHandler):
             return "503 nobody"
         self.answer("354 go ahead")
         lines = []
-        while (got := self.rfile.readline()) not in (b".\r\n", b""):
+        while (got := self.rfile.readline()) != b".\r\n":
+            if not got.endswith(b"\r\n"):
+                return None  # the client is gone, and the message is not whole
             lines.append(got[1:] if got.startswith(b".") else got)
         return self.take(b"".join(lines))
 
     def do_bdat(self, line: str) -> str | None:
-        content = self.rfile.read(int(line.split()[1]))
+        size = int(line.split()[1])
+        content = self.rfile.read(size)
+        if len(content) < size:
+            return None
         return self.take(content) if self.recipients else "503 nobody"
 
     def take(self, content: bytes) -> str | None:

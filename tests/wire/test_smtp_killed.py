@@ -88,7 +88,7 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, seed: int) -> Non
     )
     assert sent <= set(arrived)
     bodies = [one[2].partition(b"\r\n\r\n")[2] for one in post.sink.messages]
-    assert all(BODY.fullmatch(body) for body in bodies)
+    assert [body for body in bodies if not BODY.fullmatch(body)][:1] == []
     assert sum(arrived.values()) - len(arrived) <= kills * CONNECTIONS
     assert not [one for one in post.mailbox.messages if one[0] == ""]
     post.close()

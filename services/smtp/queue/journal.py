@@ -158,10 +158,11 @@ class Journal:
                     outcomes.append((one.done, self._write(one)))
             if self._current is not None and batch:
                 self._current.flush()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  this thread has to go on
             self._current = None  # what a failed flush has left there is not known
             log("queue not written", level="error", reason=str(error))
-            return [(one.done, error) for one in batch]
+            failed = error if isinstance(error, OSError) else OSError(repr(error))
+            return [(one.done, failed) for one in batch]
         return outcomes
 
     def _write(self, one: Wanted) -> Place:

@@ -60,6 +60,7 @@ class Queue(Service):
         self._cached = 0
         self._moving: int | None = None
         self._gone = 0  # the newest segment that was given up
+        self._heard = 0  # all entries of the segments before it are known here
         self._journal = Journal(folder, reactor.callFromThread, reserve, segment)
         self._identities = Identities()
         self._sweep = LoopingCall(self.clean)
@@ -72,6 +73,7 @@ class Queue(Service):
         self._identities = Identities(max(self.messages, default="", key=_age))
         for message in [one for one in self.messages.values() if one.is_over]:
             self._drop(message)
+        self._heard = self._journal.newest + 1
         self._journal.start()
         self._sweep.start(CLEAN_SECONDS, now=False)
         log("queue found", messages=len(self.messages))
@@ -131,10 +133,14 @@ class Queue(Service):
             message.content = None
 
     def clean(self) -> None:
-        """Give up the oldest segments, if most of what they hold is of no use."""
+        """Give up the oldest segments, if most of what they hold is of no use.
+
+        Only those that the committer is done with, and that we have heard all of: what
+        it has just written there may be a message that we are still to hear of.
+        """
         segments = [one for one in list(self._journal.segments) if one > self._gone]
-        oldest = min(segments, default=self._journal.newest)
-        if self._moving is not None or oldest == self._journal.newest:
+        oldest = min(segments, default=self._heard)
+        if self._moving is not None or oldest >= self._heard:
             return
         if not self._live.get(oldest):
             self._give_up(oldest)
@@ -160,6 +166,7 @@ class Queue(Service):
             elif isinstance(outcome, OSError):
                 stored.errback(outcome)
             else:
+                self._heard = max(self._heard, outcome.segment)
                 if message is not None:
                     self._enter(message, outcome)
                 stored.callback("" if message is None else message.identity)

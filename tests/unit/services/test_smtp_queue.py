@@ -24,6 +24,7 @@ from services.smtp.queue.message import (
 )
 from services.smtp.queue.segment import HEADER, Folder, QueueLocked, Segment
 from services.smtp.queue.service import Queue
+from tests.lab.conftest import eventually
 from tests.unit.services.queues import TEXT, Loop, content_of, envelope, open_queue
 
 SEED = 7
@@ -289,6 +290,25 @@ def test_old_segments_go_and_what_still_waits_moves_on(
     again = open_queue(tmp_path, loop, segment=4096)
     assert content_of(again, kept) == TEXT
     assert len(again.messages) == 2
+    again.stopService()
+
+
+def test_a_segment_is_not_given_up_before_all_of_it_is_heard_of(
+    tmp_path: Path, loop: Loop
+) -> None:
+    """The committer may be far ahead with messages that nobody knows of yet."""
+    queue = open_queue(tmp_path, loop, segment=2000)
+    to = envelope("alice@campus.edu")
+    coming = [queue.accept(to, b"x" * 500) for _ in range(20)]
+    eventually(lambda: len(list(tmp_path.glob("*.log"))) > 4)
+
+    queue.clean()
+    names = [loop.wait_for(one) for one in coming]
+
+    assert all(content_of(queue, one) == b"x" * 500 for one in names)
+    queue.stopService()
+    again = open_queue(tmp_path, loop, segment=2000)
+    assert len(again.messages) == 20
     again.stopService()
 
 
