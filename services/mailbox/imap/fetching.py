@@ -123,41 +123,66 @@ def _mark_seen(view: View, chosen: list[tuple[int, int]]) -> Steps:
         yield MAY_PAUSE
 
 
+class Output:
+    """Replies that wait to be sent together."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._words: list[bytes] = []
+
+    def put(self, words: list[bytes], size: int) -> None:
+        """Add words of about so many octets."""
+        self._words += words
+        self.size += size
+
+    def take(self) -> bytes:
+        """Return what waits."""
+        taken = b"".join(self._words)
+        self._words, self.size = [], 0
+        return taken
+
+
 def _write_all(
     connection: Connection, chosen: list[tuple[int, int]], items: tuple[Item, ...]
 ) -> Steps:
     """Write about each message; tell whether one was gone."""
     view, cache = connection.selected(), connection.cache()
     writers = [make_writer(item) for item in items]
-    one = One(view, cache, [])
+    has_flags = any(item.name == "FLAGS" for item in items)
+    one, output = One(view, cache, []), Output()
     is_gone = False
-    written: list[bytes] = []
     for start in range(0, len(chosen), AT_ONCE):
-        for number, uid in chosen[start : start + AT_ONCE]:
+        some = chosen[start : start + AT_ONCE]
+        for number, uid in some:
             one.message = view.mailbox.find(uid)
-            if one.message is None:
-                is_gone = True
-                continue
-            try:
-                yield from _write_one(number, one, writers, written)
-            except GoneError:
-                is_gone = True
-            finally:
-                one.close()
-        if any(item.name == "FLAGS" for item in items):
-            view.forget_flags(uid for _, uid in chosen[start : start + AT_ONCE])
-        yield b"".join(written)
-        written.clear()
+            is_there = yield from _write_one(number, one, writers, output)
+            is_gone = is_gone or not is_there
+        if has_flags:
+            view.forget_flags(uid for _, uid in some)
+        yield output.take()
     cache.flush()
     if one.failures:
         raise one.failures[0]
     return is_gone
 
 
-def _write_one(
-    number: int, one: One, writers: list[Writer], written: list[bytes]
-) -> Steps:
-    """Add one reply to what is written, or, if that is much, send it."""
+def _write_one(number: int, one: One, writers: list[Writer], output: Output) -> Steps:
+    """Write one reply; tell whether its message was there."""
+    if one.message is None:
+        return False
+    try:
+        yield from _write_words(number, one, writers, output)
+    except GoneError:
+        return False
+    finally:
+        one.close()
+    if output.size > MUCH:
+        yield output.take()
+    return True
+
+
+def _write_words(number: int, one: One, writers: list[Writer], output: Output) -> Steps:
+    """Add one reply to what waits; where it is much, send that already."""
     words = [b"* %d FETCH (" % number]
     size = 0
     for place, writer in enumerate(writers):
@@ -167,11 +192,11 @@ def _write_one(
             words.append(word)
             size += len(word)
             if size > MUCH:
-                yield b"".join([*written, *words])
-                written.clear()
+                output.put(words, size)
                 words, size = [], 0
+                yield output.take()
     words.append(b")\r\n")
-    written += words
+    output.put(words, size)
 
 
 def make_writer(item: Item) -> Writer:
