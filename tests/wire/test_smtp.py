@@ -151,11 +151,29 @@ class HalfTransport(StringTransport):
         self.has_no_delay = enabled
 
 
+class Socket:
+    """A socket that takes only so many octets at a time, then none."""
+
+    def __init__(self, *takes: int) -> None:
+        self.takes = list(takes)
+        self.sent = b""
+
+    def send(self, data: bytes) -> int:
+        """Take some of it."""
+        if not self.takes:
+            raise BlockingIOError
+        taken = data[: self.takes.pop(0)]
+        self.sent += taken
+        return len(taken)
+
+
 class Connection:
     """A client's end."""
 
-    def __init__(self, protocol: Any) -> None:
+    def __init__(self, protocol: Any, socket: Socket | None = None) -> None:
         self.transport = HalfTransport()
+        if socket is not None:
+            self.transport.socket = socket  # type: ignore[attr-defined]
         self.transport.protocol = protocol
         self.protocol = protocol
         protocol.makeConnection(self.transport)
@@ -471,6 +489,34 @@ def test_a_client_that_takes_no_replies_gets_no_more() -> None:
     assert state == "paused"
     assert connection.transport.producerState == "producing"
     assert 8000 < len(connection.hear()) <= 20_000
+
+
+@pytest.mark.parametrize("takes", [(), (10,), (34, 0), (34, 20), (34, 999, 5)])
+def test_replies_are_whole_however_much_the_socket_takes(
+    takes: tuple[int, ...],
+) -> None:
+    """What goes out at once and what goes out later is one stream."""
+    server, socket = Server(), Socket(*takes)
+    protocol = server.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000))
+    connection = Connection(protocol, socket)
+
+    for line in (b"HELO a\r\n", b"NOOP\r\n", b"NOOP\r\n"):
+        protocol.dataReceived(line)
+
+    heard = socket.sent + connection.transport.value()
+    assert heard == (
+        b"220 mx.campus.edu ESMTP Netarium\r\n250 mx.campus.edu Hello a\r\n"
+        b"250 Ok\r\n250 Ok\r\n"
+    )
+
+
+def test_a_peer_without_an_address_is_a_stranger() -> None:
+    """Whatever kind of socket it came by."""
+    connection = begin(Server(), "somewhere")
+
+    replies = connection.send(b"MAIL FROM:<>\r\nRCPT TO:<bob@bookshop.com>\r\n")
+
+    assert replies[-1][:3] == "550"
 
 
 def test_the_server_says_when_it_stops() -> None:

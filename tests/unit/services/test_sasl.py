@@ -146,13 +146,28 @@ def test_scram_proves_both_sides(name: str, header: str, who: object) -> None:
         scram(header="n,,", bound_header="y,,"),
         scram(name="al=ice"),
         scram(name=""),
+        scram(header="n,,x"),
         scram(after=(b"more",)),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_scram_lets_nobody_else_in(steps: list[Step]) -> None:
     """Neither by a wrong proof nor by a message out of its form."""
     assert isinstance(steps[-1], Failure)
+
+
+@pytest.mark.parametrize("proof", ["", "AAAA", "!", "=" * 44])
+def test_a_proof_has_its_length(proof: str) -> None:
+    """Anything else is no proof, and no error of ours."""
+    exchange = start("SCRAM-SHA-256", ACCOUNTS, random)
+    first = exchange.step(b"n,,n=alice,r=abc")
+    assert isinstance(first, Challenge)
+    nonce = first.text.split(b",")[0].decode()
+
+    step = exchange.step(f"c=biws,{nonce},p={proof}".encode())
+
+    assert isinstance(step, Failure)
+    assert isinstance(start("SCRAM-SHA-256", ACCOUNTS, random).step(b"n,,r=a"), Failure)
 
 
 def test_scram_does_not_tell_who_is_known() -> None:
