@@ -85,6 +85,12 @@ class Connection(Protocol):
         """Tell whether another message could go this way: the server has not left."""
         return not self.is_lost and not self._answers
 
+    def check(self) -> None:
+        """Raise `Lost` where the server has left, or has said that it will."""
+        if not self.is_usable:
+            self.fail(self._reason)
+            raise Lost(self._reason)
+
     def connectionMade(self) -> None:
         """Send at once what is to be sent."""
         no_delay = getattr(self.transport, "setTcpNoDelay", None)

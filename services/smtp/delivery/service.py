@@ -247,11 +247,9 @@ class Delivery(Service):
     async def _deliver(self, link: Link, lane: Lane, job: Job) -> bool:
         """Hand a message over; tell whether the connection can take another."""
         connection = link.connection
-        if not connection.is_usable:
-            self.schedule.put_back(job)
-            return False
         before = connection.count
         try:
+            connection.check()
             reports = await transfer(connection, link.peer, self._mail(job))
         except Lost as error:
             if connection.count == before and not job.is_again:

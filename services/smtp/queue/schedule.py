@@ -8,6 +8,7 @@ from typing import NamedTuple
 from services.smtp.queue.message import Message
 
 LOCAL = ""
+LOCAL_PAUSE = 10.0  # seconds: the site's own mailboxes are soon back
 
 
 class Target(NamedTuple):
@@ -164,7 +165,9 @@ class Schedule:
         """Leave a destination in peace for a while: it cannot be reached."""
         if lane.closed_until <= now:
             lane.failures += 1
-            lane.closed_until = now + self.pause(lane.failures)
+            pause = self.pause(lane.failures)
+            is_local = lane.target.domain == LOCAL
+            lane.closed_until = now + (min(pause, LOCAL_PAUSE) if is_local else pause)
         lane.reason = reason
 
     def open(self, lane: Lane) -> None:
