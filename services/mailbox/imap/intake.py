@@ -58,6 +58,7 @@ class Intake:
         self._buffer = bytearray()
         self._text = b""
         self._literals: list[Any] = []
+        self._kept = 0  # octets of the literals that are kept here
         self._wanted = 0  # octets of the literal that still have to come
         self._small: bytearray | None = None  # the literal, if it is kept here
         self._sink: Sink | None = None  # or elsewhere
@@ -142,7 +143,7 @@ class Intake:
             return LONGEST_EARLY_LINE - len(self._text)
         if APPEND.match(self._text):
             return self._largest_message
-        return LARGEST_LITERAL - sum(map(_size, self._literals))
+        return LARGEST_LITERAL - self._kept
 
     def _refuse_literal(self, size: int, *, is_sent_unasked: bool) -> Fault | None:
         fault = self._fault or Fault(self._text, "TOOBIG", "the literal is too large")
@@ -202,12 +203,13 @@ class Intake:
             self._literals.append(self._sink)
         elif self._small is not None:
             self._literals.append(bytes(self._small))
+            self._kept += len(self._small)
         self._sink = self._small = None
 
     def _end_command(self, piece: bytes) -> Line | Fault:
         fault = self._fault
         text = self._text + piece.rstrip(b"\r\n")
-        literals, self._literals = tuple(self._literals), []
+        literals, self._literals, self._kept = tuple(self._literals), [], 0
         if fault is not None:
             self._literals = list(literals)
             self._forget()
@@ -221,8 +223,4 @@ class Intake:
             if one is not None and not isinstance(one, bytes):
                 one.close()
         self._literals, self._sink, self._small = [], None, None
-        self._text, self._wanted, self._fault = b"", 0, None
-
-
-def _size(literal: Any) -> int:
-    return len(literal) if isinstance(literal, bytes) else 0
+        self._text, self._wanted, self._fault, self._kept = b"", 0, None, 0
