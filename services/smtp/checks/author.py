@@ -6,11 +6,12 @@ from services.smtp.checks.header import LARGEST_HEADER, Content
 from services.smtp.checks.question import write_ascii
 
 MOST_AUTHORS = 5  # whose domains are asked (RFC 7489 section 6.6.1)
-LONGEST = 4096  # octets of a From field
+LONGEST = 2048  # octets of a From field
 MOST_NESTED = 10  # comments within comments
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)", re.DOTALL)
-AROUND = re.compile(r"[ \t\r\n]*([.@])[ \t\r\n]*")  # RFC 5322 section 4.4 lets it be
+SPACES = re.compile(r"[ \t\r\n]+")
+AROUND = re.compile(r" ?([.@]) ?")  # RFC 5322 section 4.4 lets it be
 DOMAIN = re.compile(r"@([^\s<>,;:()@\"]*)")
 
 
@@ -44,7 +45,7 @@ def _read_domains(value: bytes) -> list[str]:
         text, count = COMMENT.subn(" ", text)
         if not count:
             break
-    found = DOMAIN.findall(AROUND.sub(r"\1", text))
+    found = DOMAIN.findall(AROUND.sub(r"\1", SPACES.sub(" ", text)))
     domains = {write_ascii(one): None for one in found}
     if not domains or None in domains:
         raise NoAuthor("From holds something that is no address")

@@ -4,9 +4,7 @@ import re
 from functools import cached_property
 from typing import NamedTuple
 
-from services.smtp.content import split
-
-LARGEST_HEADER = 512 * 1024  # octets; signatures over more are not worth the time
+LARGEST_HEADER = 128 * 1024  # octets; signatures over more are not worth the time
 START_OF_FIELD = re.compile(rb"(?<=\r\n)(?![ \t])")
 
 
@@ -28,11 +26,19 @@ class Field(NamedTuple):
 
 
 class Content:
-    """A message in its two parts."""
+    """A message in its two parts; the large one is cut out where it is needed."""
 
     def __init__(self, content: bytes) -> None:
-        self.header, rest = split(content)
-        self.body = rest[2:]
+        self._content = content
+        found = content.find(b"\r\n\r\n")
+        end = len(content) if found < 0 else found + 2
+        self._end = 0 if content.startswith(b"\r\n") else end
+        self.header = content[: self._end]
+
+    @cached_property
+    def body(self) -> bytes:
+        """Return what stands behind the empty line."""
+        return self._content[self._end + 2 :]
 
     @cached_property
     def fields(self) -> list[Field]:

@@ -56,7 +56,7 @@ class Judge:
             authors = find_authors(content) if self.switches.dmarc else []
         except NoAuthor as error:
             return Verdict(refusal=Reply(550, "5.7.1", str(error)))
-        now, look = int(self.clock()), remember_hashes(content.body)
+        now, look = int(self.clock()), remember_hashes(content)
         spf = await self._check_spf(source, now)
         signatures = await self._check_dkim(content, now, look)
         chain = await self._check_arc(content, now, look)

@@ -44,7 +44,7 @@ def check(content: bytes, broken: frozenset[str] = frozenset(), **more: Any) -> 
     """Validate the chain of a message."""
     parsed = Content(content)
     names = Names(more.get("keys", KEYS), broken)
-    look = remember_hashes(parsed.body)
+    look = remember_hashes(parsed)
     chain: Chain = run(validate(parsed, names.ask, run_now, NOW, look))
     return chain
 

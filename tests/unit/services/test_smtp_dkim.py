@@ -70,7 +70,7 @@ def check(
 ) -> list[Judgement]:
     """Judge the signatures of a message."""
     parsed = Content(content)
-    look = remember_hashes(parsed.body)
+    look = remember_hashes(parsed)
     names = Names(table, **more)
     judged: list[Judgement] = run(verify(parsed, names.ask, run_now, now, look))
     return judged

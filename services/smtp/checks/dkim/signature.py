@@ -170,14 +170,14 @@ def write_signed(signature: Signature, fields: list[Field]) -> bytes:
 HashBody = Callable[[bool, int | None], tuple[bytes, int]]
 
 
-def remember_hashes(body: bytes) -> HashBody:
+def remember_hashes(content: Content) -> HashBody:
     """Return a function that hashes a body once for each form that is asked for."""
     known: dict[tuple[bool, int | None], tuple[bytes, int]] = {}
 
     def look(is_relaxed: bool, length: int | None) -> tuple[bytes, int]:
         key = is_relaxed, length
         if key not in known:
-            known[key] = hash_body(body, is_relaxed, length)
+            known[key] = hash_body(content.body, is_relaxed, length)
         return known[key]
 
     return look
