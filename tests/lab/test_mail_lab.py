@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.conftest import ROOT, Cli
+from tests.lab.conftest import ROOT, Cli, eventually
 
 NAME = "netarium-mail"
 
@@ -63,3 +63,49 @@ def test_nobody_else_reads_a_users_password(post: Cli, path: str) -> None:
     found = post.check("exec", "-u", "root", "alice-pc", "--", *words)
 
     assert found.split() == ["carol", "600"]
+
+
+def send(post: Cli, client: str, to: str, subject: str, *more: str) -> str:
+    """Send a message from a client by its site's server; return the dialogue."""
+    words = ["swaks", "--to", to, "--header", f"Subject: {subject}", *more]
+    return post("exec", client, "--", *words).stdout
+
+
+def inbox(post: Cli, user: str, password: str, client: str, domain: str) -> str:
+    """Return the heads of all messages that a user has, by POP3."""
+    box = f"pop3s://mail.{domain}/"
+    script = (
+        f"for number in $(curl -sS -u {user}:{password} {box} | grep -o '^[0-9]*'); do "
+        f"curl -sS -u {user}:{password} {box}$number; done"
+    )
+    return post.check("exec", client, "--", "sh", "-c", script)
+
+
+def test_a_stranger_has_to_come_twice_where_mail_is_greylisted(post: Cli) -> None:
+    """Who only fires off mail does not come back."""
+    sent = send(post, "alice-pc", "bob@shop.example", "Twice")
+    assert "250 2.0.0 Ok" in sent
+
+    queue = post.check("mail", "queue")
+    assert "bob@shop.example" in queue
+
+
+def test_a_domain_that_takes_no_mail_is_not_even_tried(post: Cli) -> None:
+    """RFC 7505: its sender is told at once, and not after days."""
+    send(post, "alice-pc", "dora@press.example", "To nobody")
+
+    eventually(
+        lambda: (
+            "dora@press.example"
+            in inbox(post, "alice", "wonderland", "alice-pc", "school.example")
+        )
+    )
+
+
+def test_forged_mail_is_let_in_where_the_domain_says_so(post: Cli) -> None:
+    """With p=none a domain only wants to hear of it."""
+    mine = ["--server", "mx.shop.example", "--from", "alice@school.example"]
+
+    sent = send(post, "dora-pc", "bob@shop.example", "Forged", *mine)
+
+    assert "DMARC" not in sent
