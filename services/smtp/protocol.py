@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet import protocol
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -139,7 +139,8 @@ class Smtp(protocol.Protocol):
         if isinstance(said, bytes):
             self._replies.append(said)
         else:
-            self._await(self._owner.reception.answer(self._session, said), said.go_on)
+            answer = maybeDeferred(self._owner.reception.answer, self._session, said)
+            self._await(answer, said.go_on)
 
     def _await(self, answer: Any, go_on: Callable[[Any], Said]) -> None:
         """Go on with an answer: now, or when it comes."""

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from ipaddress import ip_address
 
-from services.smtp.address import MAILBOX, Address, is_hello, parse_mailbox
+from services.smtp.address import Address, is_hello, parse_mailbox
 from services.smtp.content import split
 from services.smtp.talk import Client
 
@@ -141,8 +141,14 @@ def read_addresses(field: bytes) -> list[Address | None]:
     """Read the addresses of a header field; None stands for what is none."""
     text = field.decode("utf-8", "replace").replace("\r\n", " ")
     bare = COMMENT.sub(" ", QUOTED_TEXT.sub(_keep_address, text))
-    parts = IN_BRACKETS.findall(bare) or bare.split(",")
-    return [_read(part.strip()) for part in parts]
+    return [_read(_unbracket(part)) for part in bare.split(",")]
+
+
+def _unbracket(text: str) -> str:
+    """Return the address in brackets, or the whole; what holds more is no address."""
+    found = IN_BRACKETS.findall(text)
+    is_plain = len(found) == 1 and "@" not in IN_BRACKETS.sub("", text)
+    return found[0] if is_plain else text.strip()
 
 
 def _keep_address(found: re.Match[str]) -> str:
@@ -151,4 +157,7 @@ def _keep_address(found: re.Match[str]) -> str:
 
 
 def _read(text: str) -> Address | None:
-    return parse_mailbox(text) if MAILBOX.fullmatch(text) else None
+    try:
+        return parse_mailbox(text)
+    except ValueError:
+        return None

@@ -326,6 +326,21 @@ def test_what_is_not_stored_is_not_accepted(
     assert server.host.budget.left == server.host.site.limits.memory
 
 
+def test_an_error_of_ours_ends_no_session(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The client is told to come again; we find it in the log."""
+    server = Server()
+    server.store.accept = None  # type: ignore[assignment, method-assign]
+    connection = begin(server)
+
+    replies = connection.send(ENVELOPE + b"DATA\r\n" + MESSAGE + b"NOOP\r\n")
+
+    assert replies[-2][:9] == "451 4.3.0"
+    assert replies[-1] == "250 2.0.0 Ok"
+    assert "Traceback" in capsys.readouterr().out
+
+
 def test_checks_may_take_their_time() -> None:
     """The greeting too comes only when it is known that we shall talk."""
     judge = Judge()

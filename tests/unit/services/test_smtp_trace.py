@@ -138,11 +138,17 @@ def test_a_text_is_no_header(content: bytes, closed: bytes) -> None:
         (b"From: alice@campus.edu\r\nFrom: bob@campus.edu\r\n\r\n", False),
         (b"From: alice@campus.edu\r\n <bob@campus.edu>\r\n\r\n", False),
         (b"From: (alice@campus.edu)\r\n\r\n", False),
+        (b"From: bob@campus.edu, <alice@campus.edu>\r\n\r\n", False),
+        (b"From: <alice@campus.edu>, bob@campus.edu\r\n\r\n", False),
+        (b"From: bob@campus.edu <alice@campus.edu>\r\n\r\n", False),
+        (b"From: <alice@campus.edu> bob@campus.edu\r\n\r\n", False),
+        (b"From: us: <alice@campus.edu>, <bob@campus.edu>;\r\n\r\n", False),
         (b"From: alice\r\n\r\n", False),
+        (b"From: " + b"a" * 99 + b"@campus.edu\r\n\r\n", False),
         (b"From:\r\n\r\n", False),
         (b"From: \xff\xfe\r\n\r\n", False),
     ],
-    ids=range(14),
+    ids=range(20),
 )
 def test_a_user_is_who_the_message_says(content: bytes, is_own: bool) -> None:
     """What readers see is From, not the envelope."""
