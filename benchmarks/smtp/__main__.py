@@ -1,13 +1,15 @@
 """How fast mail is taken and stored, next to Postfix.
 
     python -m benchmarks.smtp [--rounds 5] [--messages 3000] [--folder DIR]
+                              [--only store | --only relay]
 
 `smtp-source` (of Postfix) sends messages of 4 KiB in one session or in twenty, with a
 connection for each message or one for all.  Each message is on the disk, flushed, when
 it is acknowledged; both servers' spools are in the same folder.  Postfix puts what it
 takes on hold, so that it only stores it; this project's server tries to deliver, to a
 mailbox server that is not there.  The servers take turns, several rounds; a ratio is
-the median of the rounds' ratios.
+the median of the rounds' ratios.  Then messages go through two servers of a kind, each
+of which has them on the disk before it says so, and by LMTP to `smtp-sink`.
 """
 
 import argparse
@@ -16,9 +18,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.dns.processes import ServerError, find_program
+from benchmarks.dns.processes import ServerError, choose_port, find_program
 from benchmarks.dns.table import print_row, print_titles
-from benchmarks.smtp.servers import clear, ours, postfix, send
+from benchmarks.smtp.servers import (
+    DOMAIN,
+    THERE,
+    clear,
+    our_pair,
+    ours,
+    postfix,
+    postfix_pair,
+    relay,
+    send,
+)
 
 WAYS = ((20, False), (20, True), (1, False), (1, True))
 
@@ -57,11 +69,35 @@ def measure(folder: Path, rounds: int, messages: int) -> None:
     print_row("", f"{memory['ours']:.0f}", f"{memory['Postfix']:.0f}")
 
 
+def measure_relay(folder: Path, rounds: int, messages: int) -> None:
+    """Measure the way through two servers, to `smtp-sink` by LMTP; print a table."""
+    rates: list[tuple[float, float]] = []
+    ways = ((our_pair, f"user@[{THERE}]"), (postfix_pair, f"user@{DOMAIN}"))
+    for _ in range(rounds):
+        found = []
+        for start, recipient in ways:
+            place, sink = folder / start.__name__, choose_port()
+            clear(place)
+            with start(place, sink) as pair:
+                found.append(relay(pair, recipient, sink, messages))
+            clear(place)
+        rates.append((found[0], found[1]))
+    print_titles("relayed by two servers", "ours /s", "Postfix /s", "ratio")
+    mine, theirs = zip(*rates, strict=True)
+    print_row(
+        "20 sessions, kept",
+        f"{statistics.median(mine):.0f}",
+        f"{statistics.median(theirs):.0f}",
+        f"**{statistics.median(a / b for a, b in rates):.2f}**",
+    )
+
+
 def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=3000)
+    parser.add_argument("--only", choices=("store", "relay"))
     parser.add_argument("--folder", help="where the spools are; a temporary one else")
     options = parser.parse_args()
     if not (find_program("postfix") and find_program("smtp-source")):
@@ -70,7 +106,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         Path(folder).chmod(0o755)
         try:
-            measure(Path(folder), options.rounds, options.messages)
+            if options.only != "relay":
+                measure(Path(folder), options.rounds, options.messages)
+            if options.only != "store":
+                measure_relay(Path(folder), options.rounds, options.messages)
         except ServerError as error:
             sys.stderr.write(f"{error}\n")
             return 1

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.dns.processes import ROOT, ServerError, choose_port, find_program
 
 START_SECONDS = 30.0
+RELAY_SECONDS = 120.0
 DOMAIN = "bench.example"
+HERE, THERE = "127.0.0.1", "127.0.0.2"
 KIBIBYTES_PER_MEBIBYTE = 1024
 # As Debian sets it up, but for what a benchmark needs: loopback, a spool of its own, as
 # many processes as sessions, and no look-ups.
@@ -57,6 +60,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
@@ -79,7 +83,7 @@ class MailServer:
     def memory(self) -> float:
         """Return the MiB (PSS) of all its processes."""
         total = 0.0
-        for pid in _family(self.pid):
+        for pid in family(self.pid):
             with suppress(OSError):
                 text = Path(f"/proc/{pid}/smaps_rollup").read_text()
                 line = next(one for one in text.splitlines() if one.startswith("Pss:"))
@@ -103,7 +107,7 @@ def postfix(folder: Path, more: str = HOLD) -> Iterator[MailServer]:
     subprocess.run([*command, "set-permissions"], capture_output=True, check=False)
     _run([*command, "start"])
     try:
-        _wait(port)
+        wait_until_greeted(port)
         pid = int((folder / "spool" / "pid" / "master.pid").read_text())
         yield MailServer("Postfix", port, pid)
     finally:
@@ -124,7 +128,7 @@ def ours(folder: Path, **settings: object) -> Iterator[MailServer]:
         "stored_key": "",
         "server_key": "",
     }
-    chosen = {
+    chosen: dict[str, Any] = {
         "name": "mx.bench.example",
         "domain": DOMAIN,
         "state": str(folder),
@@ -134,7 +138,6 @@ def ours(folder: Path, **settings: object) -> Iterator[MailServer]:
         "users": [account],
         "mailboxes": [{"name": "mail", "addresses": ["127.0.0.1"], "port": 1}],
         "control": "",
-        "log_sessions": False,
         **settings,
     }
     file = folder / "settings.json"
@@ -147,7 +150,7 @@ def ours(folder: Path, **settings: object) -> Iterator[MailServer]:
         stderr=log,
     )
     try:
-        _wait(port, process, folder / "log")
+        wait_until_greeted(port, process, folder / "log", str(chosen["listen"][0]))
         yield MailServer("ours", port, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -158,13 +161,71 @@ def ours(folder: Path, **settings: object) -> Iterator[MailServer]:
         log.close()
 
 
-def send(server: MailServer, sessions: int, messages: int, *, is_kept: bool) -> float:
+@contextmanager
+def our_pair(folder: Path, sink: int) -> Iterator[tuple[MailServer, MailServer]]:
+    """Run two of this project's servers: what the first takes goes by the second."""
+    folder.mkdir()
+    last = [{"name": "mail", "addresses": [HERE], "port": sink}]
+    far = {"listen": [THERE], "addresses": [THERE], "mailboxes": last}
+    with ours(folder / "second", **far) as second:
+        near = {
+            "name": "mx.near.example",
+            "domain": "near.example",
+            "mailboxes": [],
+            "deliveries": {"port": second.port},
+        }
+        with ours(folder / "first", **near) as first:
+            yield first, second
+
+
+@contextmanager
+def postfix_pair(folder: Path, sink: int) -> Iterator[tuple[MailServer, MailServer]]:
+    """Run two of Postfix in the same way."""
+    folder.mkdir()
+    folder.chmod(0o755)
+    transport = "relay_transport = {}:{}:{}\n"
+    last = transport.format("lmtp", f"inet:{HERE}", sink)
+    with postfix(folder / "second", last) as second:
+        near = transport.format("smtp", f"[{HERE}]", second.port)
+        with postfix(folder / "first", near) as first:
+            yield first, second
+
+
+def relay(
+    pair: tuple[MailServer, MailServer], recipient: str, sink: int, messages: int
+) -> float:
+    """Send messages through two servers to `smtp-sink`; return how many a second."""
+    program = find_program("smtp-sink") or "smtp-sink"
+    command = [program, *("-u", "nobody"), "-4", "-L", "-M", str(messages)]
+    command += [f"{HERE}:{sink}", "200"]
+    end = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_until_greeted(sink)
+        started = time.monotonic()
+        send(pair[0], 20, messages, is_kept=True, recipient=recipient)
+        end.wait(RELAY_SECONDS)
+        return messages / (time.monotonic() - started)
+    except subprocess.TimeoutExpired as error:
+        raise ServerError(f"{pair[0].name} has not relayed all") from error
+    finally:
+        end.kill()
+        end.wait()
+
+
+def send(
+    server: MailServer,
+    sessions: int,
+    messages: int,
+    *,
+    is_kept: bool,
+    recipient: str = f"user@{DOMAIN}",
+) -> float:
     """Send messages by smtp-source; return how many were accepted a second."""
     command = [
         *(find_program("smtp-source") or "smtp-source", "-4"),
         *(["-d"] if is_kept else []),
         *("-s", str(sessions), "-m", str(messages), "-l", "4096"),
-        *("-f", f"sender@{DOMAIN}", "-t", f"user@{DOMAIN}", f"127.0.0.1:{server.port}"),
+        *("-f", f"sender@{DOMAIN}", "-t", recipient, f"127.0.0.1:{server.port}"),
     ]
     started = time.monotonic()
     _run(command)
@@ -182,16 +243,20 @@ def _run(command: list[str]) -> None:
         raise ServerError(f"{' '.join(command)}: {done.stderr or done.stdout}")
 
 
-def _wait(
-    port: int, process: "subprocess.Popen[bytes] | None" = None, log: Path | None = None
+def wait_until_greeted(
+    port: int,
+    process: "subprocess.Popen[bytes] | None" = None,
+    log: Path | None = None,
+    address: str = HERE,
+    greeting: bytes = b"220",
 ) -> None:
     """Wait until a server greets."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
             break
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as one:
-            if one.recv(100).startswith(b"220"):
+        with suppress(OSError), socket.create_connection((address, port), 1) as one:
+            if one.recv(100).startswith(greeting):
                 one.sendall(b"QUIT\r\n")
                 one.recv(100)
                 return
@@ -200,7 +265,7 @@ def _wait(
     raise ServerError(f"nobody greets at port {port}: {tail}")
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """List a process and all that descend from it."""
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():

@@ -1,0 +1,1 @@
+"""Mailbox servers side by side: this project's and Dovecot."""
