@@ -79,6 +79,43 @@ def test_names_resolve_at_the_planned_addresses(composed: Cli) -> None:
     assert "a.gtld-servers.net" in trace
 
 
+def test_the_secondary_has_the_root_zone(composed: Cli) -> None:
+    """Its keys and those of its primary come out of the same volume."""
+    alice = client(composed)
+
+    def ask(server: str) -> str:
+        words = f"dig +short +norec +time=1 @{server}.root-servers.net . SOA"
+        return str(alice.run(words).stdout)
+
+    eventually(lambda: "hostmaster" in ask("b") and ask("a") == ask("b"), 60)
+    said = alice.check_output("dig +norec +dnssec @b.root-servers.net . SOA")
+
+    assert " aa" in said
+    assert "RRSIG" in said
+
+
+def test_strangers_get_no_zone_from_the_secondary(composed: Cli) -> None:
+    """The keys are on: without one, a transfer is refused."""
+    said = client(composed).run("dig @b.root-servers.net . AXFR").stdout
+
+    assert "Transfer failed" in said
+
+
+def test_a_zone_is_changed_by_who_has_its_key(composed: Cli) -> None:
+    """The client and the name server got the same one from `init`."""
+    key = "/etc/netarium/tsig/campus.edu.update.key"
+    owner = client(composed).check_output(f"stat -c %u {key}")
+    container = composed.container("alice-pc.campus")
+    alice = testinfra.get_host(f"docker://{owner}@{container}")
+    told = "update add compose.campus.edu 60 A 192.0.2.9"
+
+    done = alice.run(f"printf '{told}\\nsend\\n' | nsupdate -k {key}")
+
+    assert done.rc == 0, done.stderr
+    found = alice.check_output("dig +short @ns1.campus.edu compose.campus.edu")
+    assert found.strip() == "192.0.2.9"
+
+
 def test_pages_come_over_https(composed: Cli) -> None:
     """Init has made certificates and the authority that all nodes trust."""
     alice = client(composed)
