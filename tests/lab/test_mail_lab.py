@@ -1,5 +1,6 @@
 """The lab with mail's switches on: labs/mail.yaml."""
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -79,6 +80,23 @@ def inbox(post: Cli, user: str, password: str, client: str, domain: str) -> str:
         f"curl -sS -u {user}:{password} {box}$number; done"
     )
     return post.check("exec", client, "--", "sh", "-c", script)
+
+
+def test_the_second_server_takes_mail_while_the_first_is_down(post: Cli) -> None:
+    """That is what it is there for: nobody at the other end waits."""
+    first = post.container("mx.school")
+    subprocess.run(["docker", "stop", first], check=True, capture_output=True)
+    try:
+        send(post, "bob-pc", "alice@school.example", "Second")
+        eventually(
+            lambda: (
+                "by mx2.school.example"
+                in inbox(post, "alice", "wonderland", "alice-pc", "school.example")
+            ),
+            90,
+        )
+    finally:
+        post.check("up")
 
 
 def test_a_stranger_has_to_come_twice_where_mail_is_greylisted(post: Cli) -> None:

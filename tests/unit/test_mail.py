@@ -21,6 +21,7 @@ from orchestrator.render import render_lab
 from orchestrator.render.mail import write_text
 from orchestrator.render.programs import quote
 from orchestrator.render.zones import render_zone
+from orchestrator.tour import suggest
 from services.common.accounts import Accounts, make_account
 from services.common.settings import read_settings
 from services.dns.master import parse_zone
@@ -483,3 +484,14 @@ def test_nobody_is_set_up_for_what_is_not_there() -> None:
 def test_passwords_are_written_as_programs_read_them(text: str, quoted: str) -> None:
     """A password may hold any sign."""
     assert quote(text, "$`") == quoted
+
+
+def test_the_first_tour_writes_to_somebody_elsewhere() -> None:
+    """Mail shows more than any other command how much works together."""
+    wanted = mail_lab()
+    far = site("shop", "shop.com", 3, *USUAL[:2], users=(BOB,))
+
+    told = suggest(replace(wanted, sites=(*wanted.sites, far)))
+
+    assert "exec pc -- swaks --to bob@shop.com" in told
+    assert "swaks" not in suggest(wanted)
