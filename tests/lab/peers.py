@@ -10,21 +10,28 @@ from dataclasses import dataclass
 
 from tests.lab.conftest import Cli
 
-PACKAGES = "bind9 bind9-dnsutils bind9-utils dnsperf knot knot-dnsutils ldnsutils nsd"
-DOCKERFILE = f"""ARG BASE
+DNS = (
+    "bind9 bind9-dnsutils bind9-utils dnsperf knot knot-dnsutils ldnsutils nsd unbound"
+)
+MAIL = (
+    "postfix dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-submissiond fetchmail "
+    "isync curl libnet-ssleay-perl libnet-dns-perl openssl python3 swaks"
+)
+DOCKERFILE = """ARG BASE
 FROM $BASE
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update -q \\
-    && apt-get install -y -q --no-install-recommends {PACKAGES} unbound \\
+    && apt-get install -y -q --no-install-recommends {packages} \\
     && rm -rf /var/lib/apt/lists/*
 """
 BASES = ("netarium/base:trixie", "debian:trixie-slim")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
-def ensure_image() -> str:
-    """Build the image of the peers, once; return its tag."""
-    tag = f"netarium-test/peers:{hashlib.sha256(DOCKERFILE.encode()).hexdigest()[:12]}"
+def ensure_image(packages: str = DNS) -> str:
+    """Build an image with some of Debian's packages, once; return its tag."""
+    text = DOCKERFILE.format(packages=packages)
+    tag = f"netarium-test/peers:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     listed = docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
     if tag in listed:
         return tag
@@ -43,7 +50,7 @@ def ensure_image() -> str:
         "-t",
         tag,
         "-",
-        told=DOCKERFILE,
+        told=text,
     )
     return tag
 
