@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -110,7 +109,7 @@ def guild(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
 
 @pytest.fixture
 def host(guild: Cli) -> Peer:
-    """The machine of Postfix, Dovecot and the strangers' programs."""
+    """Return the machine of Postfix, Dovecot and the strangers' programs."""
     return Peer(guild, "mx.guild")
 
 
@@ -276,11 +275,7 @@ def test_mbsync_keeps_a_copy_and_brings_changes_back(host: Peer, token: str) -> 
     host.write({"root/.mbsyncrc": MBSYNC})
 
     first = host.shell("mkdir -p /root/copy; mbsync -V carol 2>&1")
-    marked = host.shell(
-        "cd /root/copy/INBOX && for one in new/* cur/*; do test -f $one || continue;"
-        ' grep -q " %s" $one && mv $one cur/$(basename $one | sed "s/:2,.*//"):2,S; done;'
-        " ls cur; mbsync -V carol 2>&1" % token
-    )
+    marked = host.shell(MARK.format(token))
     flags = python(
         host,
         "import imaplib, ssl",
@@ -295,6 +290,15 @@ def test_mbsync_keeps_a_copy_and_brings_changes_back(host: Peer, token: str) -> 
     assert len(re.findall(r"\d+", flags)) == 2, (first, marked, flags)
 
 
+MARK = """
+cd /root/copy/INBOX
+for one in $(grep -l ' {}' new/* cur/*); do
+    name=$(basename $one)
+    mv $one cur/${{name%:2,*}}:2,S
+done
+ls cur
+mbsync -V carol 2>&1
+"""
 MBSYNC = """\
 IMAPAccount carol
 Host mail.campus.edu
