@@ -56,10 +56,8 @@ def token() -> str:
 class Terminal:
     """A program on a terminal, typed to line by line."""
 
-    def __init__(self, lab: Cli, host: str, user: str, *words: str) -> None:
-        container = lab.container(
-            f"{host}.{'campus' if user == 'alice' else 'bookshop'}"
-        )
+    def __init__(self, lab: Cli, node: str, *words: str) -> None:
+        container = lab.container(node)
         self._child = pexpect.spawn(
             "docker",
             ["exec", "-it", "-e", "TERM=dumb", container, *words],

@@ -326,7 +326,7 @@ SyncState *
 """
 
 
-def test_curl_speaks_all_three(host: Peer, token: str, tmp_path: Path) -> None:
+def test_curl_speaks_all_three(host: Peer, token: str) -> None:
     """With the user's password over TLS: send, list, read."""
     host.write(
         {"root/message": f"From: carol@campus.edu\r\nSubject: {token}\r\n\r\nx\r\n"}
