@@ -60,7 +60,7 @@ class Terminal:
         container = lab.container(node)
         self._child = pexpect.spawn(
             "docker",
-            ["exec", "-it", "-e", "TERM=dumb", container, *words],
+            ["exec", "-it", "-e", "TERM=xterm", container, *words],
             encoding="utf-8",
             timeout=20,
             echo=False,
@@ -115,7 +115,7 @@ def test_the_lesson_s_dialogue_line_by_line(
     telnet.type("QUIT")
     telnet.expect(r"\n221 Bye\r\n")
 
-    assert read(lab, "alice", token).splitlines()[-2:] == ["Hello", "."]
+    assert read(lab, "alice", token).splitlines()[-2:] == ["Hello Alice", "."]
 
 
 def test_the_lesson_s_other_commands(telnet: Terminal) -> None:
