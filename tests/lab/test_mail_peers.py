@@ -264,7 +264,8 @@ def test_fetchmail_takes_everything_away(host: Peer, token: str) -> None:
 
 FETCHMAIL = """\
 poll mail.campus.edu protocol imap
-  user carol password calculus is gina here ssl sslcertfile /etc/netarium/ca.crt fetchall
+  user carol password calculus is gina here
+  ssl sslcertfile /etc/netarium/ca.crt fetchall
   smtphost localhost smtpaddress guild.org
 """
 
