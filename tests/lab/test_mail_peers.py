@@ -255,9 +255,9 @@ def test_python_s_libraries_get_along(host: Peer, token: str) -> None:
 def test_fetchmail_takes_everything_away(host: Peer, token: str) -> None:
     """By IMAP with TLS, into the hands of another server."""
     deliver(host, token, 2)
-    host.write({"root/.netrc": "", "root/fetchmailrc": FETCHMAIL})
+    host.write({"srv/fetchmailrc": FETCHMAIL})
 
-    host.shell("chmod 600 /root/fetchmailrc; fetchmail -v -f /root/fetchmailrc 2>&1")
+    host.shell("chmod 600 /srv/fetchmailrc; fetchmail -v -f /srv/fetchmailrc 2>&1")
 
     assert "messages: 2" in inbox(host, "mx.guild.org", "gina", "secret", token)
 
@@ -273,9 +273,9 @@ poll mail.campus.edu protocol imap
 def test_mbsync_keeps_a_copy_and_brings_changes_back(host: Peer, token: str) -> None:
     """What is read there is read here (UIDPLUS, flags)."""
     deliver(host, token, 2)
-    host.write({"root/.mbsyncrc": MBSYNC})
+    host.write({"srv/.mbsyncrc": MBSYNC})
 
-    first = host.shell("mkdir -p /root/copy; mbsync -V carol 2>&1")
+    first = host.shell("mkdir -p /srv/copy; mbsync -c /srv/.mbsyncrc -V carol 2>&1")
     marked = host.shell(MARK.format(token))
     flags = python(
         host,
@@ -292,13 +292,13 @@ def test_mbsync_keeps_a_copy_and_brings_changes_back(host: Peer, token: str) -> 
 
 
 MARK = """
-cd /root/copy/INBOX
+cd /srv/copy/INBOX
 for one in $(grep -l ' {}' new/* cur/*); do
     name=$(basename $one)
     mv $one cur/${{name%:2,*}}:2,S
 done
 ls cur
-mbsync -V carol 2>&1
+mbsync -c /srv/.mbsyncrc -V carol 2>&1
 """
 MBSYNC = """\
 IMAPAccount carol
@@ -312,8 +312,8 @@ IMAPStore far
 Account carol
 
 MaildirStore near
-Path /root/copy/
-Inbox /root/copy/INBOX
+Path /srv/copy/
+Inbox /srv/copy/INBOX
 SubFolders Verbatim
 
 Channel carol
@@ -330,13 +330,13 @@ SyncState *
 def test_curl_speaks_all_three(host: Peer, token: str) -> None:
     """With the user's password over TLS: send, list, read."""
     host.write(
-        {"root/message": f"From: carol@campus.edu\r\nSubject: {token}\r\n\r\nx\r\n"}
+        {"srv/message": f"From: carol@campus.edu\r\nSubject: {token}\r\n\r\nx\r\n"}
     )
     curl = "curl -sS -m 20 --ssl-reqd --cacert /etc/netarium/ca.crt -u carol:calculus"
 
     sent = host.shell(
         f"{curl} smtp://mx.campus.edu:587 --mail-from carol@campus.edu"
-        " --mail-rcpt carol@campus.edu -T /root/message"
+        " --mail-rcpt carol@campus.edu -T /srv/message"
     )
     eventually(lambda: carol(host, token, 1), 30)
     listed = host.shell(
