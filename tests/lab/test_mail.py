@@ -223,7 +223,7 @@ def test_a_forged_sender_is_found_out(lab: Cli, token: str) -> None:
     )
 
     assert done.returncode != 0
-    assert re.search(r"<\*\* 550 5\.7\.\d+ ", done.stdout)
+    assert re.search(r"<[~*]\* 550 5\.7\.\d+ ", done.stdout)
     assert not find(lab, "alice", token)
 
 
