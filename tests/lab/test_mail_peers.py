@@ -19,7 +19,7 @@ SITE = """
             command: [sleep, infinity]}}
 """
 ZONE = """
-  guild.org: {records: ["@ 300 MX 10 mx", "@ 300 TXT 'v=spf1 mx -all'"]}
+  guild.org: {records: ["@ 300 MX 10 mx", '@ 300 TXT "v=spf1 mx -all"']}
 """
 POSTFIX = """\
 compatibility_level = 3.6
