@@ -71,9 +71,9 @@ bench: .venv/dev ## measure the launch against the same containers running sleep
 	$(BIN)/python -m benchmarks.launch
 
 lock: .venv/dev ## bring the lock files up to date (needs uv)
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements.in -o requirements.lock
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-dev.in -o requirements-dev.lock -c requirements.lock
-	uv pip compile --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header services/requirements.in -o services/requirements.lock
+	uv pip compile --universal --no-strip-extras --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements.in -o requirements.lock
+	uv pip compile --universal --no-strip-extras --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements-dev.in -o requirements-dev.lock -c requirements.lock
+	uv pip compile --universal --no-strip-extras --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header services/requirements.in -o services/requirements.lock
 
 clean: ## remove what make and the tests have made here (not labs: make down)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
