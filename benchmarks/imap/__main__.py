@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.dns.processes import ServerError, find_program
 from benchmarks.dns.table import print_row, print_titles
-from benchmarks.imap.servers import Client, cpu_seconds, dovecot, ours
+from benchmarks.imap.servers import Client, dovecot, ours
 from benchmarks.smtp.servers import MailServer, clear
 
 ENVELOPES = "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"
@@ -47,10 +47,10 @@ def run(server: MailServer) -> Times:
     times: Times = {}
     try:
         for name, line in STEPS:
-            used, started = cpu_seconds(server), time.monotonic()
+            used, started = server.cpu_seconds(), time.monotonic()
             client.ask(line)
             took = time.monotonic() - started
-            times[name] = (took, max(cpu_seconds(server) - used, SMALLEST))
+            times[name] = (took, max(server.cpu_seconds() - used, SMALLEST))
     finally:
         client.close()
     return times

@@ -12,12 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.dns.processes import ROOT, ServerError, choose_port, find_program
-from benchmarks.smtp.servers import MailServer, family, wait_until_greeted
+from benchmarks.smtp.servers import MailServer, wait_until_greeted
 from services.common.accounts import make_account
 
 USER, PASSWORD = "user", "secret"
 OWNER = "nobody"  # Dovecot reads no mail as root
-TICKS = os.sysconf("SC_CLK_TCK")
 HERE = "127.0.0.1"
 LONGEST_LINE = 2000
 DOVECOT = """\
@@ -146,18 +145,6 @@ def write_message(number: int) -> bytes:
         "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
         f"{line * (20 + number % 60)}"
     ).encode()
-
-
-def cpu_seconds(server: MailServer) -> float:
-    """Return the processor time of a server's processes that live."""
-    total = 0
-    for pid in family(server.pid):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
 
 
 class Client:

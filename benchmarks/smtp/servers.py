@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.dns.processes import ROOT, ServerError, choose_port, find_program
 
@@ -22,6 +22,7 @@ RELAY_SECONDS = 120.0
 DOMAIN = "bench.example"
 HERE, THERE = "127.0.0.1", "127.0.0.2"
 KIBIBYTES_PER_MEBIBYTE = 1024
+TICKS = os.sysconf("SC_CLK_TCK")
 # As Debian sets it up, but for what a benchmark needs: loopback, a spool of its own, as
 # many processes as sessions, and no look-ups.
 MAIN = """\
@@ -89,6 +90,23 @@ class MailServer:
                 line = next(one for one in text.splitlines() if one.startswith("Pss:"))
                 total += int(line.split()[1]) / KIBIBYTES_PER_MEBIBYTE
         return total
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of all its processes, also of those that ended."""
+        total = 0
+        for pid in family(self.pid):
+            with suppress(OSError):
+                text = Path(f"/proc/{pid}/stat").read_text()
+                fields = text.rpartition(")")[2].split()
+                total += sum(map(int, fields[11:15]))  # and of those that ended
+        return total / TICKS
+
+
+class Speed(NamedTuple):
+    """Messages a second, by the clock and of the servers' processor time."""
+
+    clock: float
+    cpu: float
 
 
 @contextmanager
@@ -193,18 +211,19 @@ def postfix_pair(folder: Path, sink: int) -> Iterator[tuple[MailServer, MailServ
 
 def relay(
     pair: tuple[MailServer, MailServer], recipient: str, sink: int, messages: int
-) -> float:
-    """Send messages through two servers to `smtp-sink`; return how many a second."""
+) -> Speed:
+    """Send messages through two servers to `smtp-sink`; return how fast that was."""
     program = find_program("smtp-sink") or "smtp-sink"
     command = [program, *("-u", "nobody"), "-4", "-L", "-M", str(messages)]
     command += [f"{HERE}:{sink}", "200"]
     end = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_until_greeted(sink)
-        started = time.monotonic()
+        used, started = _cpu_seconds(*pair), time.monotonic()
         send(pair[0], 20, messages, is_kept=True, recipient=recipient)
         end.wait(RELAY_SECONDS)
-        return messages / (time.monotonic() - started)
+        took = time.monotonic() - started
+        return Speed(messages / took, messages / (_cpu_seconds(*pair) - used))
     except subprocess.TimeoutExpired as error:
         raise ServerError(f"{pair[0].name} has not relayed all") from error
     finally:
@@ -219,17 +238,22 @@ def send(
     *,
     is_kept: bool,
     recipient: str = f"user@{DOMAIN}",
-) -> float:
-    """Send messages by smtp-source; return how many were accepted a second."""
+) -> Speed:
+    """Send messages by smtp-source; return how fast they were accepted."""
     command = [
         *(find_program("smtp-source") or "smtp-source", "-4"),
         *(["-d"] if is_kept else []),
         *("-s", str(sessions), "-m", str(messages), "-l", "4096"),
         *("-f", f"sender@{DOMAIN}", "-t", recipient, f"127.0.0.1:{server.port}"),
     ]
-    started = time.monotonic()
+    used, started = server.cpu_seconds(), time.monotonic()
     _run(command)
-    return messages / (time.monotonic() - started)
+    took = time.monotonic() - started
+    return Speed(messages / took, messages / (server.cpu_seconds() - used))
+
+
+def _cpu_seconds(*servers: MailServer) -> float:
+    return sum(server.cpu_seconds() for server in servers)
 
 
 def clear(folder: Path) -> None:
