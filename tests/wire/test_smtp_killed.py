@@ -5,6 +5,7 @@ import re
 import smtplib
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,17 +53,23 @@ class Sender(threading.Thread):
         self.acknowledged.append(token)
 
 
+@pytest.fixture
+def post(tmp_path: Path) -> Iterator[Post]:
+    """Provide a site that can send, over a few connections."""
+    made = Post(tmp_path)
+    made.more["deliveries"] |= {"connections_to_one": CONNECTIONS, "idle": 0.5}
+    yield made
+    made.close()
+
+
 @pytest.mark.parametrize("seed", [1])
-def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, seed: int) -> None:
+def test_nothing_that_was_acknowledged_is_lost(post: Post, seed: int) -> None:
     """A kill loses nothing, and repeats no more than what was just being sent.
 
     A message is sent twice only where the server died between the other's reply and
     its own note of it (RFC 5321 section 4.5.3.2.6): at most one for each connection.
     """
     rules = random.Random(seed)
-    deliveries = {"connections_to_one": CONNECTIONS, "idle": 0.5}
-    post = Post(tmp_path)
-    post.more["deliveries"] |= deliveries
     senders = [Sender(one, post, random.Random(one)) for one in range(SENDERS)]
     for sender in senders:
         sender.start()
@@ -91,4 +98,3 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, seed: int) -> Non
     assert [body for body in bodies if not BODY.fullmatch(body)][:1] == []
     assert sum(arrived.values()) - len(arrived) <= kills * CONNECTIONS
     assert not [one for one in post.mailbox.messages if one[0] == ""]
-    post.close()
