@@ -187,7 +187,7 @@ def down(control: "Control", *, volumes: bool) -> None:
     )
     if gone.volumes_kept:
         click.echo(
-            f"kept {gone.volumes_kept} volumes (homes, zones); "
+            f"kept {gone.volumes_kept} volumes (homes, zones, mail); "
             "`lab down --volumes` removes them"
         )
 
