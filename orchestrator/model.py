@@ -55,13 +55,14 @@ Json = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]
 class User:
     """A person of a site, who has an account on the site's servers and clients.
 
-    ``aliases`` are more names that mail comes to.
+    ``aliases`` are more names that mail comes to; ``sieve`` filters it (RFC 5228).
     """
 
     name: str
     password: str
     full_name: str = ""
     aliases: tuple[str, ...] = ()
+    sieve: str = ""
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ class _LabReader:
         full_name = section.read("name", words.full_name) or ""
         aliases = section.read_list("alias", words.mail_name)
         found = self._remember(aliases, "alias of a user", site, name)
-        return User(name, password or "", full_name, found)
+        sieve = section.read("sieve", words.script) or ""
+        return User(name, password or "", full_name, found, sieve)
 
     def _lists(
         self, section: Section, site: str

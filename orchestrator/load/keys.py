@@ -93,6 +93,7 @@ USER: Keys = {
         "More names that mail comes to, beside the user's own.",
         text("", words.MAIL_NAME),
     ),
+    "sieve": text("A filter for the user's mail, in Sieve (RFC 5228)."),
 }
 HOST: Keys = {
     "run": choice("What it is", RUNS),

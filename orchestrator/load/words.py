@@ -30,6 +30,7 @@ LONGEST_DOMAIN = 189  # with a host's name of 63 before it the 253 of RFC 1035
 LONGEST_NAME = 64  # before the @ of an address (RFC 5321 section 4.5.3.1.1)
 LONGEST_ADDRESS = 254
 LONGEST_PASSWORD = 1024  # octets
+LONGEST_SCRIPT = 32_768  # characters
 LONGEST_ZONE = 243  # with `.transfer` after it the 253 of RFC 1035
 LONGEST_HASHED = 220  # with a label of 32 before it, a name's hash (RFC 5155)
 MOST_SHOWN = 60  # characters of a word in a message
@@ -143,6 +144,16 @@ def member(text: str) -> str:
     """Read a member of a list: the name of a user, or an address."""
     name, at, domain = text.rpartition("@")
     return _mail_address(f"{name}@{domain.lower()}") if at else line(text)
+
+
+def script(text: str) -> str:
+    """Read a program of several lines."""
+    if "\0" in text or len(text) > LONGEST_SCRIPT:
+        raise ValueError(
+            f"{show(text)} is no script; text of at most {LONGEST_SCRIPT} characters, "
+            "without NUL, would be right"
+        )
+    return text
 
 
 def line(text: str) -> str:

@@ -192,6 +192,8 @@ def _mail(lab: Lab, plan: Plan, keys: Keys, host: Host, node: Node) -> dict[str,
     if host.run == "smtp":
         told["lists"] = {name: [*members] for name, members in site.lists}
         told["postmaster"] = choose_postmaster(site)
+    else:
+        told["sieve"] = {one.name: one.sieve for one in site.users if one.sieve}
     return told
 
 

@@ -56,6 +56,19 @@ def test_a_mail_program_finds_its_servers_from_the_address(post: Cli) -> None:
     assert "<hostname>mail.school.example</hostname>" in found
 
 
+def test_a_users_filter_sorts_her_mail(post: Cli) -> None:
+    """What the file says of Carol reaches her mailbox (RFC 5228)."""
+    curl = ("curl", "-sS", "-m", "20", "-u", "carol:calculus")
+    url = "imaps://mail.school.example/staff"
+    post.check("exec", "alice-pc", "--", "swaks", "--to", "staff@school.example")
+
+    def look() -> bool:
+        words = ("exec", "alice-pc", "--", *curl, url, "-X", "SEARCH ALL")
+        return "SEARCH 1" in post(*words).stdout
+
+    assert eventually(look, 30)
+
+
 @pytest.mark.parametrize("path", [".muttrc", ".swaksrc", ".msmtprc", ".fetchmailrc"])
 def test_nobody_else_reads_a_users_password(post: Cli, path: str) -> None:
     """Programs refuse such files if others may, and rightly so."""

@@ -462,6 +462,13 @@ def test_names_for_mail_are_kept_as_written(load: Load) -> None:
     assert campus.users[1].aliases == ("b.x", "rob")
 
 
+def test_a_filter_is_kept_line_by_line(load: Load) -> None:
+    """Mailbox servers read it, and say what is wrong in it."""
+    text = BASE.replace("builder", 'builder, sieve: "if true {\\n  keep;\\n}"')
+
+    assert load(text).site("campus").users[1].sieve == "if true {\n  keep;\n}"
+
+
 def test_keys_with_x_are_the_user_s_own(load: Load) -> None:
     """A place for anchors and notes, in every section."""
     text = with_site("x-note: {any: [thing]}", "router: {x-note: 1}")
@@ -1077,6 +1084,11 @@ WRONG = {
         BASE.replace("resolver: {run: resolver}", "pc: {run: client, user: bob}"),
         8,
         "host pc: user bob is no user of site net; known: none",
+    ),
+    "filter-with-nul": (
+        BASE.replace("builder", 'builder, sieve: "a\\0b"'),
+        13,
+        r"user bob: sieve: 'a\x00b' is no script; text of at most 32768 characters",
     ),
     "alias-of-a-host": (
         with_www("alias: pc"),

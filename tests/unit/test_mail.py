@@ -264,6 +264,7 @@ def test_mailboxes_take_mail_from_the_sites_servers_alone() -> None:
     read = json.loads(data)
 
     assert read["lmtp_clients"][0] == "198.18.2.25"
+    assert read["sieve"] == {}
     assert read["domain"] == "campus.edu"
     assert [user["name"] for user in read["users"]] == ["alice", "bob"]
     assert "lists" not in read
