@@ -19,7 +19,6 @@ USES = {  # RFC 6154, by the names that clients give their mailboxes
     "sent": "\\Sent",
     "trash": "\\Trash",
 }
-MOST_LISTED_AT_ONCE = 50
 ROOT = ""  # the name of the one quota root
 
 
