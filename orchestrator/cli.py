@@ -170,7 +170,7 @@ def up(control: "Control") -> None:
 
 
 @main.command()
-@click.option("--volumes", is_flag=True, help="Remove homes and zones too.")
+@click.option("--volumes", is_flag=True, help="Remove homes, zones and mail too.")
 @click.pass_obj
 def down(control: "Control", *, volumes: bool) -> None:
     """Remove the lab's nodes and networks, also after a crash.
