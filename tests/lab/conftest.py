@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,16 +111,24 @@ class Cli:
         return testinfra.get_host(f"docker://{self.container(node)}")
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    """Bring the default lab up once, beside whatever else runs here."""
-    cli = Cli(ROOT / "lab.yaml", NAME, tmp_path_factory.mktemp("home"))
+@contextmanager
+def launched(file: Path, name: str, home: Path) -> Iterator[Cli]:
+    """Bring a lab up, and take it down whatever happens."""
+    cli = Cli(file, name, home)
     cli("down", "--volumes")
     try:
         cli.check("up", timeout=900)
         yield cli
     finally:
         cli("down", "--volumes")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """Bring the default lab up once, beside whatever else runs here."""
+    home = tmp_path_factory.mktemp("home")
+    with launched(ROOT / "lab.yaml", NAME, home) as cli:
+        yield cli
 
 
 @pytest.fixture

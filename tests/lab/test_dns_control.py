@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.conftest import ROOT, Cli, eventually
+from tests.lab.conftest import ROOT, Cli, eventually, launched
 
 KEY = "/etc/netarium/tsig/school.example.{}.key"
 SIGNED = ["www.school.example", "ns.workshop.example"]
@@ -16,13 +16,8 @@ BOGUS = ["expired", "early", "forged", "stripped", "mistaken"]
 def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """Bring the lab of broken zones up once."""
     home = tmp_path_factory.mktemp("home")
-    cli = Cli(ROOT / "labs" / "dnssec.yaml", "netarium-dnssec", home)
-    cli("down", "--volumes")
-    try:
-        cli.check("up", timeout=900)
+    with launched(ROOT / "labs" / "dnssec.yaml", "netarium-dnssec", home) as cli:
         yield cli
-    finally:
-        cli("down", "--volumes")
 
 
 def at_pc(cli: Cli, *command: str, said: str = "") -> str:

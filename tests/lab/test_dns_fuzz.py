@@ -12,20 +12,8 @@ import pytest
 from benchmarks.dns.peers import resolve_ours, serve_ours
 from benchmarks.dns.processes import Server, ask, choose_port, running
 from benchmarks.dns.zones import question
-from tests.wire.messages import ORIGIN, corpus, mutate
+from tests.wire.messages import ORIGIN, ZONE, corpus, mutate
 
-ZONE = """$TTL 60
-@ SOA ns host 1 7200 3600 1209600 60
-@ NS ns
-ns A 192.0.2.53
-www A 192.0.2.80
-*.wild A 192.0.2.81
-alias CNAME www
-dname DNAME target
-a.b.c TXT deep
-cut NS ns.cut
-ns.cut A 192.0.2.54
-"""
 SEED = 4
 DATAGRAMS, STREAMS, RESOLUTIONS = 30_000, 300, 400
 BATCH = 50

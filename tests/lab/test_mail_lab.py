@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.conftest import ROOT, Cli, eventually
+from tests.lab.conftest import ROOT, Cli, eventually, launched
 
 NAME = "netarium-mail"
 
@@ -13,13 +13,9 @@ NAME = "netarium-mail"
 @pytest.fixture(scope="module", name="post")
 def _post(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """Bring the lab up once for all tests here."""
-    cli = Cli(ROOT / "labs/mail.yaml", NAME, tmp_path_factory.mktemp("home"))
-    cli("down", "--volumes")
-    try:
-        cli.check("up", timeout=900)
+    home = tmp_path_factory.mktemp("home")
+    with launched(ROOT / "labs" / "mail.yaml", NAME, home) as cli:
         yield cli
-    finally:
-        cli("down", "--volumes")
 
 
 def test_every_server_answers_with_its_settings(post: Cli) -> None:

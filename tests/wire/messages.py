@@ -18,6 +18,19 @@ from dns.message import Message
 from hypothesis import strategies as st
 
 ORIGIN = "fuzz.test"
+# Of every kind of name that a zone has: what fuzzed servers serve.
+ZONE = """$TTL 60
+@ SOA ns host 1 7200 3600 1209600 60
+@ NS ns
+ns A 192.0.2.53
+www A 192.0.2.80
+*.wild A 192.0.2.81
+alias CNAME www
+dname DNAME target
+a.b.c TXT deep
+cut NS ns.cut
+ns.cut A 192.0.2.54
+"""
 NAMES = (
     ORIGIN,
     f"www.{ORIGIN}",

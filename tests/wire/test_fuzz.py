@@ -27,20 +27,8 @@ from services.resolver.reply import read_reply
 from services.resolver.session import Session as ResolverSession
 from services.resolver.steps import Result
 from services.resolver.table import Table
-from tests.wire.messages import ORIGIN, hostile
+from tests.wire.messages import ORIGIN, ZONE, hostile
 
-ZONE = """$TTL 60
-@ SOA ns host 1 7200 3600 1209600 60
-@ NS ns
-ns A 192.0.2.53
-www A 192.0.2.80
-*.wild A 192.0.2.81
-alias CNAME www
-dname DNAME target
-a.b.c TXT deep
-cut NS ns.cut
-ns.cut A 192.0.2.54
-"""
 NOW = 1_800_000_000
 LARGEST_DATAGRAM = 1232
 EXAMPLES = settings(max_examples=500, deadline=None)

@@ -33,24 +33,12 @@ from services.dns.settings import Signing, ZoneSource
 from services.dns.signing.keys import KSK, ZSK, generate_key
 from services.dns.tsig import Key, Keyring, find_signature, strip
 from services.dns.zone import Zone
-from tests.wire.messages import ORIGIN, corpus, hostile, mutate
+from tests.wire.messages import ORIGIN, ZONE, corpus, hostile, mutate
 
 NOW = 1_800_000_000
 APEX = from_text(ORIGIN)
 COPY = "copy.test"
 KEY = Key(from_text(f"{ORIGIN}.update"), from_text("hmac-sha256"), b"secret" * 3)
-TEXT = """$TTL 60
-@ SOA ns host 1 7200 3600 1209600 60
-@ NS ns
-ns A 192.0.2.53
-www A 192.0.2.80
-*.wild A 192.0.2.81
-alias CNAME www
-dname DNAME target
-a.b.c TXT deep
-cut NS ns.cut
-ns.cut A 192.0.2.54
-"""
 PRIMARY = "192.0.2.1"
 MOST_RECORDS = 500
 MOST_MESSAGES = 50  # of a transfer of so small a zone
@@ -151,7 +139,7 @@ class Server:
 
 def write_source(folder: Path) -> ZoneSource:
     """Write a signed zone that the key may change and transfer."""
-    (folder / "zone").write_text(TEXT)
+    (folder / "zone").write_text(ZONE)
     for name, flags in (("ksk", KSK), ("zsk", ZSK)):
         (folder / name).write_bytes(generate_key(13, flags).pem())
     return ZoneSource(
