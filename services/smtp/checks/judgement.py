@@ -62,7 +62,7 @@ class Judge:
         chain = await self._check_arc(content, now, look)
         outcome = await self._check_dmarc(authors, source, spf, signatures)
         self._count(spf, signatures, outcome)
-        refusal = self._refuse(source, spf, signatures, chain, outcome)
+        refusal = self._refuse(spf, signatures, chain, outcome)
         if refusal is not None:
             return Verdict(refusal=refusal)
         return Verdict(self._write(source, spf, signatures, chain, outcome))
@@ -105,7 +105,6 @@ class Judge:
 
     def _refuse(
         self,
-        source: Source,
         spf: Outcome,
         signatures: list[Judgement],
         chain: arc.Chain,
